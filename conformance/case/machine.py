@@ -1,0 +1,56 @@
+"""Machines: what a backend has to provide before an image can run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conformance.errors import InvalidArgument
+
+__all__ = ["CPU_PROFILES", "PAGING_MODES", "Machine"]
+
+CPU_PROFILES = ("pentium3", "core2duo")
+"""Processor models that every built-in backend knows, by the harness's name for them."""
+
+PAGING_MODES = ("legacy",)
+"""Paging modes the kernel can be asked for."""
+
+_RAM_MIB = range(16, 2049)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """RAM size, processor and paging mode.
+
+    RAM may be far smaller than what the memory map claims: the kernel touches only what it runs in.
+
+    Attributes:
+        ram_mib: RAM in MiB, 16 to 2048; the kernel window needs 16.
+        cpu_profile: one of CPU_PROFILES.
+        paging: one of PAGING_MODES.
+
+    Raises:
+        InvalidArgument: a value is not one of those.
+    """
+
+    ram_mib: int = 16
+    cpu_profile: str = "pentium3"
+    paging: str = "legacy"
+
+    def __post_init__(self) -> None:
+        if self.ram_mib not in _RAM_MIB:
+            raise InvalidArgument(
+                f"ram_mib={self.ram_mib} is outside [{_RAM_MIB.start}, {_RAM_MIB.stop})"
+            )
+        if self.cpu_profile not in CPU_PROFILES:
+            raise InvalidArgument(
+                f"no cpu_profile {self.cpu_profile!r}; known: {', '.join(CPU_PROFILES)}"
+            )
+        if self.paging not in PAGING_MODES:
+            raise InvalidArgument(
+                f"no paging mode {self.paging!r}; known: {', '.join(PAGING_MODES)}"
+            )
+
+    @property
+    def ram_bytes(self) -> int:
+        """RAM in bytes."""
+        return self.ram_mib << 20

@@ -1,0 +1,56 @@
+"""Payloads: a case encoded as the bytes that the guest reads (kernel/protocol.toml, [payload])."""
+
+from __future__ import annotations
+
+import struct
+
+from conformance.case.case import Case
+from conformance.case.program import Program
+from conformance.protocol import PROTOCOL
+
+__all__ = ["encode_payload", "encode_program"]
+
+
+def encode_program(program: Program, state_regions: tuple[str, ...], *, echo: bool = False) -> bytes:
+    """The Multiboot module: header and operations."""
+    regions = sum(1 << PROTOCOL.state_regions[name].code for name in state_regions)
+    parts = [
+        PROTOCOL.program.pack(
+            magic=PROTOCOL.program_magic,
+            operations=len(program.operations),
+            state_regions=regions,
+            flags=PROTOCOL.program_flags["echo"] if echo else 0,
+        )
+    ]
+    for operation in program.operations:
+        kind = PROTOCOL.operations[operation.name]
+        operands = kind.operands.pack(**operation.operands())
+        parts.append(struct.pack("<HH", kind.code, 4 + len(operands)) + operands)
+    return b"".join(parts)
+
+
+def encode_payload(case: Case, *, echo: bool = False) -> bytes:
+    """The payload of a case; with `echo` the guest prints its trace and ends the emulator."""
+    header = PROTOCOL.payload.size
+    memory_map = b"" if case.memory_map is None else case.memory_map.encode()
+    program = encode_program(case.program, case.state_regions, echo=echo)
+    program_offset = header + len(memory_map) + (-len(memory_map) % 4)
+    size = program_offset + len(program) + (-len(program) % 4)
+
+    def build(checksum: int) -> bytes:
+        flags = 0 if case.memory_map is None else PROTOCOL.payload_flags["memory_map"]
+        head = PROTOCOL.payload.pack(
+            magic=PROTOCOL.payload_magic,
+            version=PROTOCOL.version,
+            flags=flags,
+            size=size,
+            checksum=checksum,
+            map_offset=header,
+            map_size=len(memory_map),
+            program_offset=program_offset,
+            program_size=len(program),
+        )
+        return ((head + memory_map).ljust(program_offset, b"\0") + program).ljust(size, b"\0")
+
+    total = sum(struct.unpack(f"<{size // 4}I", build(0)))
+    return build(-total % (1 << 32))

@@ -1,0 +1,97 @@
+"""Observations: what one backend did with one case. Bytes stay bytes until decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from array import array
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from conformance.protocol import StateRegion
+
+__all__ = ["Observation", "Outcome", "StateDigest", "fletcher"]
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    """The kernel ran its whole program and said so."""
+    PANICKED = "panicked"
+    """The kernel stopped on purpose."""
+    TRIPLE_FAULT = "triple-fault"
+    """The machine was reset while the kernel was running."""
+    GARBLED = "garbled"
+    """The kernel came to its exit path, but what it left behind is not a trace."""
+    DEADLINE = "deadline"
+    """The kernel was still running when its time was over."""
+    BACKEND_CRASHED = "backend-crashed"
+    """The engine ended, or stopped talking, by itself."""
+    REFUSED = "refused"
+    """The engine or the ROM would not start the case."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDigest:
+    """The final content of a region of guest memory, read from outside.
+
+    Attributes:
+        region: the protocol's name for it.
+        words: how many 32-bit words it has.
+        checksum: as the kernel computes it (kernel/TRACE.md, "Checksums").
+        sha256: hexadecimal, over the masked words.
+    """
+
+    region: str
+    words: int
+    checksum: int
+    sha256: str
+
+    @classmethod
+    def of(cls, region: StateRegion, data: bytes) -> StateDigest:
+        """The digest of a region's bytes; a trailing part of a word is ignored."""
+        return _digest(region, data)
+
+
+@lru_cache(maxsize=64)
+def _digest(region: StateRegion, data: bytes) -> StateDigest:
+    words = len(data) // 4
+    mask = int.from_bytes(region.mask.to_bytes(4, "little") * words, "little")
+    masked = (int.from_bytes(data[: words * 4], "little") & mask).to_bytes(words * 4, "little")
+    return StateDigest(region.name, words, fletcher(masked), hashlib.sha256(masked).hexdigest())
+
+
+def fletcher(data: bytes) -> int:
+    """Fletcher's sum over little-endian 32-bit words, modulo 2^32: `b << 32 | a`."""
+    words = array("I", data)
+    if words.itemsize != 4:  # pragma: no cover - no supported platform has another size
+        raise NotImplementedError("array('I') is not 32 bits wide here")
+    total = sum(words)
+    running = sum(itertools.accumulate(words))
+    return (running % (1 << 32)) << 32 | total % (1 << 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one backend did with one case.
+
+    Attributes:
+        backend: the instance's name.
+        outcome: how the run ended.
+        detail: one line about the outcome where there is more to say, else empty.
+        trace: the records in the trace buffer, without its header.
+        state: digests of the regions the case names, in the protocol's order; empty unless the
+            kernel came to its end.
+        console: the last bytes the guest printed, bounded; never compared.
+        command: the engine's exact command line.
+    """
+
+    backend: str
+    outcome: Outcome
+    detail: str = ""
+    trace: bytes = b""
+    state: tuple[StateDigest, ...] = ()
+    console: bytes = b""
+    command: tuple[str, ...] = ()
