@@ -196,7 +196,13 @@ def _layout(raw: list[dict[str, Any]], enums: Mapping[str, Mapping[int, str]]) -
         enum = enums[entry["enum"]] if "enum" in entry else None
         fields.append(
             Field(
-                entry["name"], entry["type"], comparison, mask, reason, enum, entry.get("key", False)
+                entry["name"],
+                entry["type"],
+                comparison,
+                mask,
+                reason,
+                enum,
+                entry.get("key", False),
             )
         )
     if len({field.name for field in fields}) != len(fields):

@@ -1,0 +1,1 @@
+"""What is run: memory maps, programs, machines, and the cases they make."""

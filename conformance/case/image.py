@@ -71,12 +71,16 @@ class Image:
             try:
                 ELFFile(io.BytesIO(data))
             except (ELFError, ValueError) as error:
-                raise ImageError(f"image {self.name}: the {part} is not an ELF file: {error}") from error
+                raise ImageError(
+                    f"image {self.name}: the {part} is not an ELF file: {error}"
+                ) from error
 
     @functools.cached_property
     def id(self) -> ImageId:
         """Name and digest."""
-        digest = hashlib.sha256(hashlib.sha256(self.kernel).digest() + hashlib.sha256(self.loader).digest())
+        digest = hashlib.sha256(
+            hashlib.sha256(self.kernel).digest() + hashlib.sha256(self.loader).digest()
+        )
         return ImageId(self.name, digest.hexdigest())
 
     @functools.cached_property
@@ -95,7 +99,9 @@ class Image:
         table = ELFFile(io.BytesIO(self.kernel)).get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
             raise ImageError(f"image {self.name}: the kernel has no symbol table")
-        return {symbol.name: int(symbol["st_value"]) for symbol in table.iter_symbols() if symbol.name}
+        return {
+            symbol.name: int(symbol["st_value"]) for symbol in table.iter_symbols() if symbol.name
+        }
 
     def physical(self, symbol: str) -> int:
         """The physical address of a symbol of the kernel's window.
@@ -121,7 +127,10 @@ class Image:
             ImageError: something does not fit.
         """
         if len(self.kernel) > _ROM_PAYLOAD:
-            raise ImageError(f"image {self.name}: kernel of {len(self.kernel)} bytes, the ROM holds {_ROM_PAYLOAD}")
+            raise ImageError(
+                f"image {self.name}: the kernel has {len(self.kernel)} bytes, "
+                f"the ROM has room for {_ROM_PAYLOAD}"
+            )
         rom = bytearray(_ROM_SIZE)
         rom[: len(self.kernel)] = self.kernel
         rom[_ROM_PAYLOAD : _ROM_PAYLOAD + len(payload)] = payload
@@ -186,9 +195,13 @@ def load_image(folder: Path, name: str) -> Image:
         ImageError: a file is missing or not an ELF file.
     """
     try:
-        return Image(name, (folder / "kernel.elf").read_bytes(), (folder / "loader.elf").read_bytes())
+        return Image(
+            name, (folder / "kernel.elf").read_bytes(), (folder / "loader.elf").read_bytes()
+        )
     except OSError as error:
-        raise ImageError(f"image {name}: {error.filename}: {error.strerror}; build it first: 'make setup'") from error
+        raise ImageError(
+            f"image {name}: {error.filename}: {error.strerror}; build it first: 'make setup'"
+        ) from error
 
 
 @functools.cache

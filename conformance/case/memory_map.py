@@ -21,7 +21,7 @@ _BODY_LIMIT = 256
 
 
 class RegionType(IntEnum):
-    """The region types with a name (ACPI 6.4, table 15-5); any other 32-bit number is a type too."""
+    """The region types with a name (ACPI 6.4, table 15-5); any 32-bit number is a type."""
 
     AVAILABLE = 1
     RESERVED = 2

@@ -8,10 +8,12 @@ from conformance.case.case import Case
 from conformance.case.program import Program
 from conformance.protocol import PROTOCOL
 
-__all__ = ["encode_payload", "encode_program"]
+__all__ = ["PayloadError", "decode_payload", "encode_payload", "encode_program"]
 
 
-def encode_program(program: Program, state_regions: tuple[str, ...], *, echo: bool = False) -> bytes:
+def encode_program(
+    program: Program, state_regions: tuple[str, ...], *, echo: bool = False
+) -> bytes:
     """The Multiboot module: header and operations."""
     regions = sum(1 << PROTOCOL.state_regions[name].code for name in state_regions)
     parts = [
@@ -54,3 +56,48 @@ def encode_payload(case: Case, *, echo: bool = False) -> bytes:
 
     total = sum(struct.unpack(f"<{size // 4}I", build(0)))
     return build(-total % (1 << 32))
+
+
+class PayloadError(Exception):
+    """Bytes that are not a payload; `refusal` is the protocol's name for why."""
+
+    def __init__(self, refusal: str) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+def decode_payload(payload: bytes) -> tuple[bytes | None, bytes]:
+    """The memory map's bytes (None where the loader reports none) and the program's.
+
+    Raises:
+        PayloadError: the bytes are not a payload.
+    """
+    boot = PROTOCOL.boot
+    if len(payload) < PROTOCOL.payload.size:
+        raise PayloadError("bad_size")
+    header = PROTOCOL.payload.unpack(payload)
+    if header["magic"] != PROTOCOL.payload_magic:
+        raise PayloadError("bad_magic")
+    if header["version"] != PROTOCOL.version:
+        raise PayloadError("bad_version")
+    size = header["size"]
+    if (
+        size < PROTOCOL.payload.size
+        or size > boot["payload_limit"]
+        or size % 4
+        or size > len(payload)
+    ):
+        raise PayloadError("bad_size")
+    if sum(struct.unpack_from(f"<{size // 4}I", payload)) % (1 << 32):
+        raise PayloadError("bad_checksum")
+
+    def part(name: str, limit: int) -> bytes:
+        offset, length = header[f"{name}_offset"], header[f"{name}_size"]
+        if offset + length > size or length > limit:
+            raise PayloadError(f"bad_{name}")
+        return payload[offset : offset + length]
+
+    memory_map = part("map", boot["memory_map_limit"])
+    program = part("program", boot["module_limit"])
+    reported = header["flags"] & PROTOCOL.payload_flags["memory_map"]
+    return (memory_map if reported else None), program

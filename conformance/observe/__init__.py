@@ -1,0 +1,1 @@
+"""What did happen: observations, and traces decoded."""

@@ -31,7 +31,7 @@ class Event:
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
 
     def __hash__(self) -> int:
-        return hash((self.kind, tuple(self.fields.items())))
+        return hash((self.kind, frozenset(self.fields.items())))
 
     def __str__(self) -> str:
         return " ".join([self.kind, *(f"{name}={self.show(name)}" for name in self.fields)])
@@ -49,7 +49,8 @@ class Event:
 
 def decode(trace: bytes) -> tuple[Event, ...]:
     """The events of a trace. Never fails: where a record makes no sense, the last event is
-    UNDECODABLE and what follows is not looked at."""
+    UNDECODABLE and what follows is not looked at.
+    """
     events: list[Event] = []
     offset = 0
     header = PROTOCOL.trace_record
@@ -80,5 +81,7 @@ def encode(events: tuple[Event, ...]) -> bytes:
         kind = PROTOCOL.events[event.kind]
         fields = kind.layout.pack(**event.fields)
         size = PROTOCOL.trace_record.size + len(fields)
-        parts.append(PROTOCOL.trace_record.pack(kind=kind.code, size=size, sequence=sequence) + fields)
+        parts.append(
+            PROTOCOL.trace_record.pack(kind=kind.code, size=size, sequence=sequence) + fields
+        )
     return b"".join(parts)

@@ -1,0 +1,216 @@
+"""QEMU: driven over QMP, with guest RAM shared through a memory file.
+
+Guest RAM is a memory file that QEMU maps and so does the harness: a payload goes in and the state
+comes out without a copy or a command. The debug console (port 0xE9) is a socket on which the guest
+rings when it has come to its end. Neither it nor QMP has a name anywhere: all of QEMU's files and
+sockets are descriptors that it inherits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import mmap
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from qemu.qmp import QMPClient, QMPError
+
+from backends.backend import Availability, InstanceConfig, Request, Session
+from backends.guest import Guest, Result, prepare
+from backends.process import TAIL, memory_file, popen, stop, tail
+from backends.session import RestartingSession
+from conformance.case.image import Image
+from conformance.case.machine import Machine
+from conformance.errors import BackendError
+from conformance.observe.observation import Outcome
+
+__all__ = ["QemuBackend"]
+
+_BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
+_CPUS = {"pentium3": "pentium3", "core2duo": "core2duo"}
+_BELL = 0x04
+_PATIENCE = 10.0
+
+_T = TypeVar("_T")
+
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+logging.getLogger("qemu.qmp").propagate = False
+
+
+class _EngineEnded(Exception):
+    """QEMU closed a connection: it has ended, or is about to."""
+
+
+class QemuBackend:
+    """QEMU's system emulator with its own translator (TCG)."""
+
+    deterministic = True
+
+    def __init__(self, config: InstanceConfig) -> None:
+        self.config = config
+
+    @property
+    def binary(self) -> str | None:
+        """The path of the emulator, or None."""
+        names = (self.config.binary,) if self.config.binary else _BINARIES
+        return next(filter(None, map(shutil.which, names)), None)
+
+    def probe(self) -> Availability:
+        """Whether QEMU is installed, and which."""
+        binary = self.binary
+        if binary is None:
+            wanted = self.config.binary or " or ".join(_BINARIES)
+            return Availability(
+                False, reason=f"{wanted} not found", remedy="apt-get install qemu-system-x86"
+            )
+        try:
+            done = subprocess.run(
+                [binary, "--version"], capture_output=True, timeout=_PATIENCE, check=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return Availability(False, reason=f"{binary} --version: {error}", remedy="reinstall it")
+        match = re.search(rb"version (\d+(?:\.\d+)+)", done.stdout)
+        return Availability(True, version=match[1].decode() if match else "unknown")
+
+    def open(self, image: Image, machine: Machine) -> Session:
+        """Start QEMU; it waits for the first case."""
+        return RestartingSession(self.config.name, lambda: _Engine(self, image, machine))
+
+
+class _Engine:
+    """One QEMU process and everything that is open for it.
+
+    Raises:
+        BackendError: it does not start.
+    """
+
+    def __init__(self, backend: QemuBackend, image: Image, machine: Machine) -> None:
+        self._config = backend.config
+        self._image = image
+        self._guest = Guest(image, self._read)
+        self._started = False
+        self.console = bytearray()
+        with contextlib.ExitStack() as stack:
+            self._loop = asyncio.new_event_loop()
+            stack.callback(self._loop.close)
+            rom, ram, errors = (
+                memory_file("rom", image.rom()),
+                memory_file("ram", size=machine.ram_bytes),
+                memory_file("errors"),
+            )
+            for descriptor in (rom, ram, errors):
+                stack.callback(os.close, descriptor)
+            self._errors = errors
+            self._ram = mmap.mmap(ram, machine.ram_bytes)
+            stack.callback(self._ram.close)
+            monitor, monitor_end = socket.socketpair()
+            self._bell, bell_end = socket.socketpair()
+            self._bell.setblocking(False)
+            for end in (monitor, monitor_end, self._bell, bell_end):
+                stack.callback(end.close)
+            inherited = (rom, ram, monitor_end.fileno(), bell_end.fileno())
+            self.command = _command_line(backend, machine, *inherited)
+            try:
+                self._process = popen(self.command, pass_fds=inherited, stderr=errors)
+            except OSError as error:
+                raise BackendError(f"{self._config.name}: {error}", command=self.command) from error
+            stack.callback(stop, self._process)
+            monitor_end.close()
+            bell_end.close()
+            self._client = QMPClient(self._config.name)
+            stack.callback(self._disconnect)
+            try:
+                self._await(self._client.connect(monitor), _PATIENCE)
+            except (QMPError, ConnectionError, EOFError, TimeoutError) as error:
+                raise BackendError(
+                    f"{self._config.name}: does not start: {self.last_words()}",
+                    command=self.command,
+                    output=tail(errors),
+                ) from error
+            self._resources = stack.pop_all()
+
+    def serve(self, request: Request) -> Result:
+        """Run one case from reset."""
+        for address, data in prepare(self._image, request, control="halt"):
+            self._ram[address : address + len(data)] = data
+        self.console = bytearray()
+        try:
+            self._await(self._reset_and_wait(), self._config.deadline)
+        except TimeoutError:
+            detail = f"no end after {self._config.deadline:g} s"
+            return self._guest.interrupted(Outcome.DEADLINE, detail)
+        except (_EngineEnded, QMPError, ConnectionError, EOFError):
+            return self._guest.interrupted(Outcome.BACKEND_CRASHED, self.last_words())
+        return self._guest.result(request)
+
+    def _read(self, address: int, size: int) -> bytes:
+        return self._ram[address : address + size]
+
+    def last_words(self) -> str:
+        """How the process ended, on one line."""
+        try:
+            status = f"exit status {self._process.wait(_PATIENCE / 10)}"
+        except subprocess.TimeoutExpired:
+            status = "still running"
+        lines = tail(self._errors).decode(errors="replace").split("\n")
+        return ": ".join(["QEMU", status, *filter(None, map(str.strip, lines[-3:]))])
+
+    def kill(self) -> None:
+        """Kill the process; it is reaped by `close`."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process and free everything."""
+        self._resources.close()
+
+    def _await(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
+        return self._loop.run_until_complete(asyncio.wait_for(work, seconds))
+
+    async def _reset_and_wait(self) -> None:
+        await self._client.execute("system_reset" if self._started else "cont")
+        self._started = True
+        while _BELL not in self.console:
+            data = await self._loop.sock_recv(self._bell, TAIL)
+            if not data:
+                raise _EngineEnded
+            self.console = (self.console + data)[-TAIL:]
+
+    def _disconnect(self) -> None:
+        # The process may be dead or stuck: what matters is that no task of the loop is left.
+        with contextlib.suppress(Exception):
+            self._await(self._client.disconnect(), _PATIENCE / 10)
+
+
+def _command_line(
+    backend: QemuBackend, machine: Machine, rom: int, ram: int, monitor: int, bell: int
+) -> tuple[str, ...]:
+    binary = backend.binary
+    if binary is None:
+        raise BackendError(f"{backend.config.name}: {backend.probe().reason}")
+    size = f"{machine.ram_mib}M"
+    memory = f"memory-backend-file,id=ram,size={size},share=on,mem-path=/proc/self/fd/{ram}"
+    return (
+        binary,
+        "-nodefaults",
+        "-no-user-config",
+        *("-display", "none"),
+        *("-M", "pc,memory-backend=ram"),
+        *("-accel", "tcg"),
+        *("-cpu", backend.config.cpu or _CPUS[machine.cpu_profile]),
+        *("-m", size),
+        *("-object", memory),
+        *("-bios", f"/proc/self/fd/{rom}"),
+        *("-chardev", f"socket,id=monitor,fd={monitor}"),
+        *("-mon", "chardev=monitor,mode=control"),
+        *("-chardev", f"socket,id=bell,fd={bell}"),
+        *("-device", "isa-debugcon,iobase=0xe9,chardev=bell"),
+        "-S",
+        *backend.config.options,
+    )

@@ -1,0 +1,194 @@
+"""The reference machine: Unicorn's processor between our MMU, our exceptions and our ports."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import unicorn.unicorn_const as uc
+import unicorn.x86_const as x86
+from unicorn.unicorn_py3 import Uc, UcError
+
+from backends.unicorn_model.exceptions import GateNotModelled, leads_to_shutdown
+from backends.unicorn_model.mmu import Access, ControlState, NotModelled, PageFault, translate
+from backends.unicorn_model.ports import DebugPort, Ports
+
+__all__ = ["End", "Entry", "Model", "Stop"]
+
+_PAGE_FAULT = 14
+_INVALID_OPCODE = 6
+_NEVER = 0xFFFFFFFF
+_ACCESSES = {
+    uc.UC_MEM_READ: Access.READ,
+    uc.UC_MEM_WRITE: Access.WRITE,
+    uc.UC_MEM_FETCH: Access.FETCH,
+}
+
+
+class End(StrEnum):
+    """How a run of the model ended."""
+
+    BELL = "bell"
+    """The guest rang."""
+    SHUTDOWN = "shutdown"
+    """The processor shut down: a triple fault."""
+    HALTED = "halted"
+    """The guest halted, with nothing that could wake it."""
+    NOT_MODELLED = "not-modelled"
+    """The guest did something the model has no rule for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The end of a run, with one line about it."""
+
+    end: End
+    detail: str
+    console: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The state a Multiboot loader enters the kernel in (Multiboot 0.6.96, section 3.2).
+
+    Attributes:
+        address: the kernel's entry point.
+        magic: for EAX.
+        information: for EBX.
+        descriptor_table: physical address of a GDT whose entries 1 and 2 are flat code and data.
+    """
+
+    address: int
+    magic: int
+    information: int
+    descriptor_table: int
+
+
+class Model:
+    """A machine whose RAM is a memory map; each run starts with a new processor.
+
+    Args:
+        ram: guest RAM, from physical 0.
+        cpu: Unicorn's number of the processor model.
+    """
+
+    def __init__(self, ram: mmap.mmap, cpu: int) -> None:
+        self._ram = ram
+        self._memory = memoryview(ram)
+        self._pointer = ctypes.addressof(ctypes.c_char.from_buffer(ram))
+        self._cpu = cpu
+
+    def run(self, entry: Entry) -> Stop:
+        """Run from the entry state until the guest rings or can go no further."""
+        processor = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
+        processor.ctl_set_cpu_model(self._cpu)
+        processor.mem_map_ptr(0, len(self._ram), uc.UC_PROT_ALL, self._pointer)
+        _enter(processor, entry)
+        # Only now: loading a segment register reads the GDT, and outside of emulation Unicorn
+        # crashes in that read when it has to ask for a translation.
+        processor.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+        debug_port = DebugPort()
+        run = _Run(processor, self._memory, Ports({DebugPort.PORT: debug_port}), debug_port)
+        end, detail = run.go(entry.address)
+        return Stop(end, detail, bytes(debug_port.console))
+
+
+def _enter(processor: Uc, entry: Entry) -> None:
+    """Set the registers that Multiboot 0.6.96, section 3.2 defines, and those it lets be garbage
+    to what a processor has after reset (SDM vol. 3, 10.1.1).
+    """
+    processor.reg_write(x86.UC_X86_REG_CR0, 0x60000011)
+    processor.reg_write(x86.UC_X86_REG_EFLAGS, 0x2)
+    processor.reg_write(x86.UC_X86_REG_IDTR, (0, 0, 0xFFFF, 0))
+    processor.reg_write(x86.UC_X86_REG_GDTR, (0, entry.descriptor_table, 23, 0))
+    processor.reg_write(x86.UC_X86_REG_CS, 0x08)
+    for segment in ("DS", "ES", "FS", "GS", "SS"):
+        processor.reg_write(getattr(x86, f"UC_X86_REG_{segment}"), 0x10)
+    processor.reg_write(x86.UC_X86_REG_EAX, entry.magic)
+    processor.reg_write(x86.UC_X86_REG_EBX, entry.information)
+
+
+class _Run:
+    """One run: the hooks, and what they found."""
+
+    def __init__(
+        self, processor: Uc, memory: memoryview, ports: Ports, debug_port: DebugPort
+    ) -> None:
+        self._processor = processor
+        self._memory = memory
+        self._ports = ports
+        self._debug_port = debug_port
+        self._exception: int | None = None
+        self._not_modelled: str | None = None
+        processor.hook_add(uc.UC_HOOK_TLB_FILL, self._fill)
+        processor.hook_add(uc.UC_HOOK_INTR, self._interrupt)
+        processor.hook_add(uc.UC_HOOK_INSN_INVALID, self._invalid)
+        processor.hook_add(uc.UC_HOOK_INSN, self._in, aux1=x86.UC_X86_INS_IN)
+        processor.hook_add(uc.UC_HOOK_INSN, self._out, aux1=x86.UC_X86_INS_OUT)
+
+    def go(self, address: int) -> tuple[End, str]:
+        """Run from an address to the end."""
+        problem = ""
+        try:
+            self._processor.emu_start(address, _NEVER)
+        except UcError as error:
+            problem = f"{error} at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
+        if self._not_modelled is not None:
+            return End.NOT_MODELLED, self._not_modelled
+        if self._debug_port.rang:
+            return End.BELL, ""
+        if self._exception is not None:
+            return self._deliver(self._exception)
+        if problem:
+            return End.NOT_MODELLED, problem
+        return End.HALTED, f"halted at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
+
+    def _deliver(self, vector: int) -> tuple[End, str]:
+        _, base, limit, _ = self._processor.reg_read(x86.UC_X86_REG_IDTR)
+        where = f"vector {vector} at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
+        try:
+            leads_to_shutdown(self._memory, base, limit, vector)
+        except GateNotModelled as error:
+            return End.NOT_MODELLED, f"{where}: {error}"
+        return End.SHUTDOWN, where
+
+    def _fill(self, processor: Any, linear: int, access: int, entry: Any, _: Any) -> bool:
+        read = processor.reg_read
+        state = ControlState(
+            cr0=read(x86.UC_X86_REG_CR0),
+            cr3=read(x86.UC_X86_REG_CR3),
+            cr4=read(x86.UC_X86_REG_CR4),
+            user=read(x86.UC_X86_REG_CS) & 3 == 3,
+        )
+        try:
+            translation = translate(self._memory, state, linear, _ACCESSES[access])
+        except PageFault as fault:
+            processor.reg_write(x86.UC_X86_REG_CR2, fault.linear)
+            self._exception = _PAGE_FAULT
+            return False
+        except NotModelled as error:
+            self._not_modelled = str(error)
+            return False
+        writable = uc.UC_PROT_WRITE if translation.writable else 0
+        entry.paddr = translation.physical
+        entry.perms = uc.UC_PROT_READ | uc.UC_PROT_EXEC | writable
+        return True
+
+    def _interrupt(self, processor: Any, vector: int, _: Any) -> None:
+        self._exception = vector
+        processor.emu_stop()
+
+    def _invalid(self, *_: Any) -> bool:
+        self._exception = _INVALID_OPCODE
+        return False
+
+    def _in(self, _: Any, port: int, size: int, __: Any) -> int:
+        return self._ports.read(port, size)
+
+    def _out(self, processor: Any, port: int, size: int, value: int, _: Any) -> None:
+        self._ports.write(port, size, value)
+        if self._debug_port.rang:
+            processor.emu_stop()

@@ -1,0 +1,42 @@
+"""The process that the reference model runs in: `python -m backends.unicorn_model.worker`.
+
+A guest can crash Unicorn, and with it the process; the harness then sees a closed connection, and
+guest RAM, which is a memory file that both have mapped, as it was.
+
+Arguments: the descriptor of the connection, the descriptor of guest RAM, the processor model. Each
+message in is an Entry as JSON, each message out a Stop as JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mmap
+import os
+import sys
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+
+from backends.unicorn_model.model import Entry, Model
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the other end is closed."""
+    connection, ram, cpu = (int(word) for word in arguments)
+    with Connection(connection) as channel:
+        model = Model(mmap.mmap(ram, os.fstat(ram).st_size), cpu)
+        channel.send_bytes(b"ready")
+        while True:
+            try:
+                message = channel.recv_bytes()
+            except EOFError:
+                return
+            stop = asdict(model.run(Entry(**json.loads(message))))
+            stop["console"] = base64.b64encode(stop["console"]).decode()
+            channel.send_bytes(json.dumps(stop).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,38 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["backend_option", "config_option", "image_option", "output_file"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def backend_option(default: str = "all usable") -> Callable[[_F], _F]:
+    """`--backend NAME`, repeatable."""
+    text = f"Backend instance; may be given again. [default: {default}]"
+    return click.option("--backend", "backends", multiple=True, metavar="NAME", help=text)
+
+
+def config_option() -> Callable[[_F], _F]:
+    """`--config FILE`."""
+    text = "Configuration. [default: the nearest conformance.toml]"
+    return click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help=text)
+
+
+def image_option() -> Callable[[_F], _F]:
+    """`--image DIR`."""
+    kind = click.Path(path_type=Path, file_okay=False, exists=True)
+    text = "Folder with another kernel.elf and loader.elf."
+    return click.option("--image", type=kind, metavar="DIR", help=text)
+
+
+def output_file(flag: str, destination: str, text: str) -> Callable[[_F], _F]:
+    """A file to write."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option(flag, destination, type=kind, metavar="FILE", help=text)

@@ -1,0 +1,205 @@
+"""`conformance run`: the suites, on all backends, with a progress bar and a verdict table."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import secrets
+from pathlib import Path
+
+import click
+import pytest
+
+from conformance import pytest_plugin
+from conformance.commands.options import (
+    backend_option,
+    config_option,
+    image_option,
+    output_file,
+)
+from conformance.engine.harness import Harness
+from conformance.errors import InvalidArgument, InvalidInput
+from conformance.judge.verdict import Status
+from conformance.report.console import RunConsole
+
+__all__ = ["exit_status", "run", "suites"]
+
+_SUITES = Path(__file__).resolve().parent.parent / "suites"
+
+
+def suites() -> dict[str, Path]:
+    """The suites there are: name and pytest file."""
+    return {
+        path.stem.removeprefix("test_").replace("_", "-"): path
+        for path in sorted(_SUITES.glob("test_*.py"))
+    }
+
+
+def _suite_files(names: tuple[str, ...]) -> list[Path]:
+    known = suites()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InvalidArgument(f"no suite {name!r}; known: {', '.join(known)}{hint}")
+    return [known[name] for name in names] if names else list(known.values())
+
+
+class _Plugin:
+    """Connects pytest's session with the console, in place of pytest's own reporting."""
+
+    def __init__(self, console: RunConsole) -> None:
+        self.console = console
+        self.harness: Harness | None = None
+        self.problems: list[str] = []
+        self._config: pytest.Config | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._config = session.config
+        state = pytest_plugin.run_state(session.config)
+        state.listener = self.console
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Make the harness now: what is wrong with it is the user's to hear first."""
+        state = pytest_plugin.run_state(session.config)
+        self.harness = state.get()
+        assert state.image is not None
+        single = sum("generated" not in item.name for item in session.items)
+        generated = len(session.items) - single
+        total = single + generated * self.harness.cases
+        self.console.begin(self.harness, state.usable, state.image, total)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+        outcome = yield
+        if call.excinfo is not None and not call.excinfo.errisinstance(
+            (pytest.fail.Exception, pytest.skip.Exception, KeyboardInterrupt)
+        ):
+            self.problems.append(f"{item.name}: {call.excinfo.exconly()}")
+        return outcome
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.problems.append(str(report.longrepr).strip().splitlines()[-1])
+
+
+def exit_status(harness: Harness) -> int:
+    """0 all agree, 1 a divergence, 3 inconclusive."""
+    if harness.verdicts[Status.DIVERGE]:
+        return 1
+    open_ = harness.verdicts[Status.INCONCLUSIVE] + harness.verdicts[Status.FLAKY]
+    return 3 if open_ or not harness.verdicts[Status.AGREE] else 0
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  conformance run
+  conformance run --suite frames --cases 200 --seed 7 --json out.json
+  conformance run --backend qemu --backend unicorn
+  conformance run --map my-machine.toml --cases 1000
+"""
+)
+@backend_option()
+@click.option(
+    "--suite",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Suite; may be given again. [default: all]",
+)
+@click.option(
+    "--cases",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Generated cases per test.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="S",
+    help="Seed of the generation. [default: random, and printed]",
+)
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Memory map to use instead of the fixtures and the generated ones; may be given again.",
+)
+@image_option()
+@config_option()
+@output_file("--json", "json_file", "Write the result as JSON.")
+@output_file("--junit", "junit", "Write the result as JUnit XML.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("conformance-results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where divergences go.",
+)
+def run(
+    backends: tuple[str, ...],
+    names: tuple[str, ...],
+    cases: int,
+    seed: int | None,
+    maps: tuple[Path, ...],
+    image: Path | None,
+    config: Path | None,
+    json_file: Path | None,
+    junit: Path | None,
+    out: Path,
+) -> int:
+    """Run suites on all backends and compare."""
+    files = _suite_files(names)
+    seed = secrets.randbits(32) if seed is None else seed
+    words: list[object] = [*files, "--cases", cases, "--conformance-seed", seed]
+    words += ["--conformance-out", out.absolute(), "--rootdir", Path.cwd()]
+    for flag, value in (
+        ("--conformance-image", image),
+        ("--conformance-config", config),
+        ("--conformance-json", json_file),
+        ("--junit-xml", junit),
+    ):
+        words += [] if value is None else [flag, value.absolute()]
+    for name in backends:
+        words += ["--backend", name]
+    for path in maps:
+        words += ["--conformance-map", _readable(path)]
+    # None of the user's pytest settings or plugins has a say here.
+    words += ["-c", os.devnull, "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:warnings"]
+    words += ["-p", "no:logging", "-p", "no:faulthandler", "--import-mode=importlib"]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    console = RunConsole()
+    plugin = _Plugin(console)
+    with console:
+        status = pytest.main([str(word) for word in words], plugins=[pytest_plugin, plugin])
+    return _conclude(plugin, console, status, json_file, junit)
+
+
+def _readable(path: Path) -> Path:
+    from conformance.case.map_file import load_map_file
+
+    load_map_file(path)  # an error here is one line, before anything is started
+    return path.absolute()
+
+
+def _conclude(
+    plugin: _Plugin, console: RunConsole, status: int, json_file: Path | None, junit: Path | None
+) -> int:
+    if plugin.harness is None:
+        raise InvalidInput("; ".join(plugin.problems) or f"pytest ended with status {int(status)}")
+    console.conclude(plugin.harness, [path for path in (json_file, junit) if path is not None])
+    for problem in plugin.problems:
+        click.echo(f"conformance: {problem}", err=True)
+    if status == pytest.ExitCode.INTERRUPTED:
+        click.echo("conformance: interrupted; what was found before is on disk", err=True)
+        return 130
+    if plugin.problems or status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+        return 2
+    return exit_status(plugin.harness)

@@ -1,0 +1,1 @@
+"""Joins the stages: runs cases, explores, shrinks, keeps what was found."""

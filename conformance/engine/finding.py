@@ -1,0 +1,162 @@
+"""Findings: one for each cause, on disk as soon as there is one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backends.backend import InstanceConfig
+from conformance.case.case import Case
+from conformance.case.codec import dump_case, load_case
+from conformance.case.image import Image
+from conformance.engine.runner import Result
+from conformance.errors import InvalidInput
+from conformance.report.difference import as_json, show
+
+__all__ = ["Finding", "Record", "load_record", "write_atomically"]
+
+_FORMAT = "conformance-divergence"
+_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Finding:
+    """One cause, and the smallest case known that shows it.
+
+    Attributes:
+        signature: the cause.
+        suite: where it was seen first.
+        result: the smallest case, with everything about it.
+        instances: how many of the run's cases had it.
+        shrunk: `result` is as small as the harness could make it.
+        flaky: it did not come back in fresh processes.
+        path: where it is on disk; None if nothing is written.
+    """
+
+    signature: str
+    suite: str
+    result: Result
+    instances: int = 1
+    shrunk: bool = False
+    flaky: bool = False
+    path: Path | None = None
+    text: str = field(default="", init=False)
+
+    def file_name(self) -> str:
+        """A name made of the signature, the same in every run."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.signature.lower()).strip("-")[:60].strip("-")
+        digest = hashlib.sha256(self.signature.encode()).hexdigest()[:8]
+        return f"{words}-{digest}.json"
+
+    def save(
+        self, folder: Path, *, image: Image, instances: tuple[InstanceConfig, ...], seed: int
+    ) -> None:
+        """Write, or write again, everything that a replay needs.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.path = folder / self.file_name()
+        write_atomically(self.path, self._dump(image, instances, seed))
+
+    def _dump(self, image: Image, instances: tuple[InstanceConfig, ...], seed: int) -> str:
+        verdict = self.result.verdict
+        observations = self.result.observations
+        expectation = self.result.expectation
+        form = {
+            "format": _FORMAT,
+            "version": 1,
+            "signature": self.signature,
+            "status": "flaky" if self.flaky else str(verdict.status),
+            "culprit": verdict.culprit,
+            "reason": verdict.reason,
+            "suite": self.suite,
+            "seed": seed,
+            "shrunk": self.shrunk,
+            "case": json.loads(dump_case(self.result.case)),
+            "first_difference": as_json(verdict, observations, expectation),
+            "explanation": show(verdict, observations, expectation).splitlines(),
+            "observations": [
+                {
+                    "backend": observation.backend,
+                    "outcome": str(observation.outcome),
+                    "detail": observation.detail,
+                    "command": list(observation.command),
+                    "trace": base64.b64encode(observation.trace).decode(),
+                    "console": base64.b64encode(observation.console).decode(),
+                }
+                for observation in observations
+            ],
+            "backends": [asdict(instance) for instance in instances],
+            "image": image.pack(),
+        }
+        return json.dumps(form, indent=2, ensure_ascii=True) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a file says that can be replayed: a divergence, or a plain case.
+
+    Attributes:
+        case: what to run.
+        image: the image that is in the file; None in a plain case.
+        signature: the cause it was saved for; empty in a plain case.
+        backends: names of the backends it was seen on.
+    """
+
+    case: Case
+    image: Image | None = None
+    signature: str = ""
+    backends: tuple[str, ...] = ()
+
+
+def load_record(path: Path) -> Record:
+    """Read a divergence or a case.
+
+    Raises:
+        InvalidInput: the file is missing, truncated or malformed.
+    """
+    try:
+        if path.stat().st_size > _LIMIT:
+            raise InvalidInput(f"{path}: larger than {_LIMIT} bytes")
+        text = path.read_text(encoding="utf-8")
+        form: Any = json.loads(text)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{path}: not JSON, or truncated: {error}") from error
+    if not isinstance(form, dict) or form.get("format") != _FORMAT:
+        return Record(load_case(text, source=str(path)))
+    try:
+        image = Image.unpack(form["image"])
+        case = load_case(json.dumps(form["case"]), source=f"{path}: case")
+        names = tuple(str(instance["name"]) for instance in form["backends"])
+        signature = str(form["signature"])
+    except (KeyError, TypeError) as error:
+        raise InvalidInput(f"{path}: not a whole divergence file: {error!r}") from error
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    if case.image != image.id:
+        raise InvalidInput(f"{path}: the case is for another image than the one in the file")
+    return Record(case, image, signature, names)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that, whatever happens, it is the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,232 @@
+"""The harness: runs suites' cases, counts verdicts, and makes one finding of each cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from hypothesis.strategies import SearchStrategy
+
+from backends.backend import InstanceConfig
+from conformance.case.case import Case
+from conformance.engine.explore import explore, shrink
+from conformance.engine.finding import Finding
+from conformance.engine.reduce import reduce_case
+from conformance.engine.runner import Result, Runner
+from conformance.judge.verdict import UNKNOWN, Status, Verdict
+
+__all__ = ["Check", "Harness", "Listener", "Skipped", "signature_of"]
+
+Check = Callable[[Result], object]
+"""A test's own demands on a result, beyond agreement; raises AssertionError."""
+
+
+class Listener(Protocol):
+    """Is told what the harness does, while it does it."""
+
+    def started(self, suite: str, what: str, cases: int) -> None:
+        """So many cases of a suite are next."""
+
+    def ran(self, suite: str) -> None:
+        """One of them is done."""
+
+    def found(self, finding: Finding) -> None:
+        """A cause was seen for the first time, or its case has become smaller."""
+
+
+class _Silent:
+    def started(self, suite: str, what: str, cases: int) -> None: ...
+
+    def ran(self, suite: str) -> None: ...
+
+    def found(self, finding: Finding) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that was not run, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass
+class Harness:
+    """Everything one run of suites shares.
+
+    Attributes:
+        runner: runs the cases.
+        instances: the backend instances it runs them on.
+        seed: of all generation.
+        cases: how many cases a generated test runs, unless it says otherwise.
+        folder: where findings go; None to keep nothing.
+        listener: is told about progress.
+        verdicts: how many cases had which verdict.
+        findings: by signature.
+        skipped: what was not run.
+    """
+
+    runner: Runner
+    instances: tuple[InstanceConfig, ...]
+    seed: int = 0
+    cases: int = 100
+    folder: Path | None = None
+    listener: Listener = field(default_factory=_Silent)
+    verdicts: Counter[Status] = field(default_factory=Counter)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def check(self, case: Case, *, suite: str, what: str, check: Check | None = None) -> Result:
+        """Run one case; what is wrong with it becomes a finding, reduced."""
+        self.listener.started(suite, what, 1)
+
+        def assess(result: Result) -> Result:
+            return _assessed(result, check, what)
+
+        result = assess(self.runner.submit(case, counted=True).result())
+        finding = self._count(result, suite)
+        self.listener.ran(suite)
+        if finding is not None and not finding.flaky:
+            self._reduce(finding, assess)
+        return result
+
+    def explore(
+        self,
+        strategy: SearchStrategy[Case],
+        *,
+        suite: str,
+        what: str,
+        check: Check | None = None,
+        cases: int | None = None,
+    ) -> list[Finding]:
+        """Run generated cases; each cause that is new becomes a finding, shrunk.
+
+        Returns:
+            all causes that were seen here, new or not.
+        """
+        count = self.cases if cases is None else cases
+        self.listener.started(suite, what, count)
+        known: dict[Case, str] = {}
+        seen: dict[str, Finding] = {}
+        fresh: list[Finding] = []
+
+        def assess(result: Result) -> Result:
+            return _assessed(result, check, what)
+
+        def cause(result: Result) -> str:
+            return signature_of(assess(result).verdict)
+
+        def on_result(raw: Result) -> None:
+            result = assess(raw)
+            known[result.case] = signature_of(result.verdict)
+            finding = self._count(result, suite)
+            if finding is not None:
+                fresh.append(finding)
+            if not result.agrees:
+                signature = signature_of(result.verdict)
+                seen[signature] = self.findings[signature]
+            self.listener.ran(suite)
+
+        explore(self.runner, strategy, cases=count, seed=self.seed, on_result=on_result)
+        for finding in fresh:
+            if not finding.flaky:
+                self._shrink(
+                    finding, strategy, cause=cause, assess=assess, cases=count, known=known
+                )
+        return list(seen.values())
+
+    def _count(self, result: Result, suite: str) -> Finding | None:
+        """Count a verdict; the finding, if it is a new one."""
+        status = result.verdict.status
+        signature = signature_of(result.verdict)
+        if status is Status.AGREE:
+            self.verdicts[status] += 1
+            return None
+        finding = self.findings.get(signature)
+        if finding is not None:
+            finding.instances += 1
+            self.verdicts[Status.FLAKY if finding.flaky else status] += 1
+            return None
+        finding = Finding(signature, suite, result)
+        again = self.runner.run(result.case, fresh=True)
+        asserted = signature.startswith(_ASSERTION)
+        finding.flaky = not asserted and signature_of(again.verdict) != signature
+        self.verdicts[Status.FLAKY if finding.flaky else status] += 1
+        self.findings[signature] = finding
+        self._save(finding)
+        return finding
+
+    def _shrink(
+        self,
+        finding: Finding,
+        strategy: SearchStrategy[Case],
+        *,
+        cause: Callable[[Result], str],
+        assess: Callable[[Result], Result],
+        cases: int,
+        known: dict[Case, str],
+    ) -> None:
+        def on_smaller(result: Result) -> None:
+            finding.result = assess(result)
+
+        shrink(
+            self.runner,
+            strategy,
+            finding.signature,
+            cause=cause,
+            cases=cases,
+            seed=self.seed,
+            known=known,
+            on_smaller=on_smaller,
+        )
+        # Hypothesis shrinks what was drawn, not what it means: an entry that the kernel never
+        # reads may be left.
+        self._reduce(finding, assess)
+
+    def _reduce(self, finding: Finding, assess: Callable[[Result], Result]) -> None:
+        def still_fails(case: Case) -> bool:
+            result = assess(self.runner.run(case))
+            if signature_of(result.verdict) != finding.signature:
+                return False
+            finding.result = result
+            return True
+
+        reduce_case(finding.result.case, still_fails)
+        finding.shrunk = True
+        self._save(finding)
+
+    def _save(self, finding: Finding) -> None:
+        if self.folder is not None:
+            image = self.runner.image(finding.result.case)
+            finding.save(
+                self.folder / "divergences", image=image, instances=self.instances, seed=self.seed
+            )
+        self.listener.found(finding)
+
+
+_ASSERTION = "assertion: "
+
+
+def _assessed(result: Result, check: Check | None, what: str) -> Result:
+    """The result with a test's own demands taken into account."""
+    if check is None or not result.agrees:
+        return result
+    try:
+        check(result)
+    except AssertionError as error:
+        lines = str(error).strip().splitlines() or ["assertion failed"]
+        verdict = Verdict(
+            Status.DIVERGE, lines[0], culprit=UNKNOWN, signature=f"{_ASSERTION}{what}"
+        )
+        return replace(result, verdict=verdict)
+    return result
+
+
+def signature_of(verdict: Verdict) -> str:
+    """What findings are told apart by; empty where all agree."""
+    if verdict.status is Status.AGREE:
+        return ""
+    return verdict.signature or f"{verdict.status}: {verdict.reason}"

@@ -1,0 +1,80 @@
+"""Reduction: a case that is known, made smaller piece by piece.
+
+Hypothesis shrinks what it has generated itself. A case from a file has no such history, and is
+reduced here: regions and operations are left out, in ever smaller pieces, for as long as the cause
+stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from conformance.case.case import Case
+from conformance.case.memory_map import MemoryMap
+from conformance.case.program import Free, Operation, Program
+
+__all__ = ["reduce_case", "without_operations"]
+
+_T = TypeVar("_T")
+
+
+def reduce_case(case: Case, still_fails: Callable[[Case], bool]) -> Case:
+    """The smallest case that leaving things out leads to.
+
+    Args:
+        case: for which `still_fails` is true.
+        still_fails: the case has the same cause.
+    """
+    changed = True
+    while changed:
+        changed = False
+        for smaller in _smaller(case):
+            if still_fails(smaller):
+                case, changed = smaller, True
+                break
+    return case
+
+
+def without_operations(program: Program, start: int, end: int) -> Program:
+    """The program without operations [start, end), and without each `free` of one of them."""
+    numbers: dict[int, int] = {}
+    kept: list[Operation] = []
+    for number, operation in enumerate(program.operations):
+        if start <= number < end:
+            continue
+        if isinstance(operation, Free) and operation.operation < number:
+            if operation.operation not in numbers:
+                continue
+            operation = Free(numbers[operation.operation])
+        numbers[number] = len(kept)
+        kept.append(operation)
+    return Program(tuple(kept))
+
+
+def _smaller(case: Case) -> Iterator[Case]:
+    """Smaller cases, the smallest first."""
+    if case.memory_map is not None:
+        if case.memory_map.cut:
+            yield replace(case, memory_map=replace(case.memory_map, cut=0))
+        for regions in _shorter(case.memory_map.regions):
+            yield replace(case, memory_map=MemoryMap(regions))
+    for start, end in _pieces(len(case.program.operations)):
+        yield replace(case, program=without_operations(case.program, start, end))
+    for names in _shorter(case.state_regions):
+        yield replace(case, state_regions=names)
+
+
+def _shorter(values: tuple[_T, ...]) -> Iterator[tuple[_T, ...]]:
+    for start, end in _pieces(len(values)):
+        yield values[:start] + values[end:]
+
+
+def _pieces(length: int) -> Iterator[tuple[int, int]]:
+    """Ranges of a sequence to leave out: all of it, its halves, quarters, …, single items."""
+    size = length
+    while size:
+        for start in range(0, length, size):
+            yield start, min(start + size, length)
+        size //= 2

@@ -1,0 +1,95 @@
+"""Setting up a harness: which backends can be used here, which image, which maps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.backend import Availability, Backend, InstanceConfig, create_backend
+from conformance.case.image import Image, default_image, load_image
+from conformance.config import Config, select_instances
+from conformance.engine.harness import Harness, Listener, Skipped
+from conformance.engine.runner import Runner
+from conformance.errors import BackendError
+
+__all__ = ["Probed", "build_harness", "choose_image", "probe_instances"]
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """An instance, its backend and whether it can be used here."""
+
+    instance: InstanceConfig
+    backend: Backend
+    availability: Availability
+
+
+def probe_instances(instances: Sequence[InstanceConfig]) -> list[Probed]:
+    """Look at each instance once.
+
+    Raises:
+        InvalidArgument: an instance is of a kind that does not exist.
+    """
+    backends = [create_backend(instance) for instance in instances]
+    return [
+        Probed(instance, backend, backend.probe())
+        for instance, backend in zip(instances, backends, strict=True)
+    ]
+
+
+def choose_image(folder: Path | None) -> Image:
+    """The image in a folder, or the harness's own.
+
+    Raises:
+        ImageError: there is none.
+    """
+    return default_image() if folder is None else load_image(folder, folder.resolve().name)
+
+
+def build_harness(
+    config: Config,
+    *,
+    names: Sequence[str] = (),
+    images: Sequence[Image],
+    seed: int,
+    cases: int,
+    folder: Path | None = None,
+    listener: Listener | None = None,
+) -> tuple[Harness, list[Probed]]:
+    """A harness on the instances of these names, or on all that can be used here.
+
+    A backend that was asked for by its name has to be usable; so has every one where the
+    environment says `CI`. Otherwise one that is not is skipped, with its reason.
+
+    Raises:
+        InvalidArgument: there is no instance of a name.
+        BackendError: a backend that has to be usable is not, or none is.
+    """
+    probed = probe_instances(select_instances(config, names))
+    skipped = []
+    for each in probed:
+        if each.availability.usable:
+            continue
+        reason = each.availability.reason
+        if names or os.environ.get("CI"):
+            raise BackendError(
+                f"backend {each.instance.name!r} is not usable: {reason}; "
+                f"{each.availability.remedy}"
+            )
+        skipped.append(Skipped(f"backend {each.instance.name}", reason))
+    usable = [each for each in probed if each.availability.usable]
+    if not usable:
+        raise BackendError("no backend is usable: see 'conformance doctor'")
+    harness = Harness(
+        runner=Runner([each.backend for each in usable], images),
+        instances=tuple(each.instance for each in usable),
+        seed=seed,
+        cases=cases,
+        folder=folder,
+        skipped=skipped,
+    )
+    if listener is not None:
+        harness.listener = listener
+    return harness, usable

@@ -1,0 +1,1 @@
+"""What should happen: the executable specification. Nothing here has seen an emulator."""

@@ -1,0 +1,69 @@
+"""Findings and runs as plain text."""
+
+from __future__ import annotations
+
+from conformance.engine.finding import Finding
+from conformance.engine.harness import Harness
+from conformance.judge.verdict import Status
+from conformance.report.difference import show
+
+__all__ = ["describe", "describe_case", "summary"]
+
+_REGIONS_SHOWN = 8
+_OPERATIONS_SHOWN = 12
+
+
+def describe(finding: Finding) -> str:
+    """A finding: what, who, the smallest case, the first difference, where the file is."""
+    result = finding.result
+    verdict = result.verdict
+    instances = "1 case" if finding.instances == 1 else f"{finding.instances} cases"
+    status = "flaky" if finding.flaky else verdict.status
+    lines = [
+        f"{status}: {finding.signature}",
+        f"  culprit   {verdict.culprit}",
+        f"  why       {verdict.reason}",
+        f"  seen in   {instances} of suite {finding.suite}",
+        *describe_case(finding),
+    ]
+    if verdict.difference is not None:
+        lines += ["", show(verdict, result.observations, result.expectation)]
+    if finding.path is not None:
+        lines += ["", f"  replay    conformance replay {finding.path}"]
+    return "\n".join(lines)
+
+
+def describe_case(finding: Finding) -> list[str]:
+    """The finding's case in a few lines."""
+    case = finding.result.case
+    size = "smallest case" if finding.shrunk else "case (not shrunk)"
+    lines = [f"  {size}:"]
+    if case.memory_map is None:
+        lines.append("    no memory map")
+    else:
+        regions = case.memory_map.regions
+        lines += [f"    region {region}" for region in regions[:_REGIONS_SHOWN]]
+        if len(regions) > _REGIONS_SHOWN:
+            lines.append(f"    … {len(regions) - _REGIONS_SHOWN} more regions")
+        if not regions:
+            lines.append("    an empty memory map")
+    operations = case.program.operations
+    lines += [
+        f"    {number}: {operation}"
+        for number, operation in enumerate(operations[:_OPERATIONS_SHOWN])
+    ]
+    if len(operations) > _OPERATIONS_SHOWN:
+        lines.append(f"    … {len(operations) - _OPERATIONS_SHOWN} more operations")
+    return lines
+
+
+def summary(harness: Harness) -> list[str]:
+    """What a run did, a line each."""
+    counts = ", ".join(
+        f"{harness.verdicts[status]} {status}" for status in Status if harness.verdicts[status]
+    )
+    lines = [f"seed {harness.seed}: {counts or 'nothing was run'}"]
+    for name, statistics in harness.runner.statistics.items():
+        lines.append(f"{name}: {statistics.counted} cases, {statistics.seconds:.1f} s")
+    lines += [f"skipped {each.what}: {each.reason}" for each in harness.skipped]
+    return lines

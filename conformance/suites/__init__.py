@@ -1,0 +1,1 @@
+"""The conformance suites: pytest files to read and to run."""

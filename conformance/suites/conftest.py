@@ -1,0 +1,42 @@
+"""What the suites share: the memory maps they run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance.case.case import Case
+from conformance.case.codec import load_case
+from conformance.case.fixtures import load_fixture, map_names
+from conformance.case.map_file import load_map_file
+from conformance.case.memory_map import MemoryMap
+from conformance.resources import resource
+
+
+def _given(config: pytest.Config) -> dict[str, MemoryMap]:
+    paths = [Path(name) for name in config.getoption("conformance_maps") or ()]
+    return {path.name: load_map_file(path).memory_map for path in paths}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with `named_map` runs on every fixture, or on the maps that were given."""
+    if "named_map" in metafunc.fixturenames:
+        given = _given(metafunc.config)
+        maps = given or {name: load_fixture(name).memory_map for name in map_names()}
+        metafunc.parametrize("named_map", maps.values(), ids=maps.keys())
+    if "regression" in metafunc.fixturenames:
+        files = sorted(resource("fixtures/regressions").glob("*.json"))
+        metafunc.parametrize("regression", files, ids=[file.stem for file in files], indirect=True)
+
+
+@pytest.fixture
+def regression(request: pytest.FixtureRequest) -> Case:
+    """A case that once diverged, on the image of its time."""
+    return load_case(request.param.read_bytes(), source=str(request.param))
+
+
+@pytest.fixture(scope="session")
+def given_maps(request: pytest.FixtureRequest) -> tuple[MemoryMap, ...]:
+    """The maps that were given on the command line; none for the generated ones."""
+    return tuple(_given(request.config).values())

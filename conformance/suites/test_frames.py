@@ -1,0 +1,70 @@
+"""The frame allocator: which frames it owns, hands out and takes back, under any memory map.
+
+Every test runs its cases on all backends and compares each event with the oracle's
+(kernel/TRACE.md). Run it with `conformance run --suite frames`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from conformance import (
+    Allocate,
+    AllocateRun,
+    Case,
+    Count,
+    Dump,
+    Free,
+    FreeAddress,
+    MemoryMap,
+    Program,
+    cases,
+)
+from conformance.case.image import ImageId
+from conformance.pytest_plugin import DifferentialTest
+
+# One of everything, and then the whole free set. (Generated programs also exhaust it.)
+TOUR = Program(
+    (
+        Dump(),
+        Allocate(),
+        Allocate(),
+        AllocateRun(count=8, alignment=4),
+        AllocateRun(count=1, alignment=256),
+        AllocateRun(count=1 << 16),
+        Count(),
+        Free(1),
+        Free(1),
+        Free(3),
+        Allocate(),
+        FreeAddress(0),
+        FreeAddress(0x100001),
+        FreeAddress(0x100000),
+        FreeAddress(1 << 32),
+        Dump(),
+    )
+)
+
+
+def test_regression(
+    differential_test: DifferentialTest, image_id: ImageId, regression: Case
+) -> None:
+    """Cases that once diverged."""
+    differential_test.check(replace(regression, image=image_id))
+
+
+def test_memory_map(
+    differential_test: DifferentialTest, image_id: ImageId, named_map: MemoryMap
+) -> None:
+    """Memory maps of real machines, and maps that no machine should have."""
+    differential_test.check(Case(image_id, memory_map=named_map, program=TOUR))
+
+
+def test_generated(
+    differential_test: DifferentialTest, image_id: ImageId, given_maps: tuple[MemoryMap, ...]
+) -> None:
+    """Generated maps and programs; programs only, where maps are given."""
+    maps = st.sampled_from(given_maps) if given_maps else None
+    differential_test.explore(cases(image=image_id, memory_maps=maps))

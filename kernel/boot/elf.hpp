@@ -1,0 +1,48 @@
+// The parts of the ELF32 format that a loader reads (System V ABI, chapters 4 and 5).
+#pragma once
+
+#include <cstdint>
+
+namespace elf {
+
+struct Header {
+    std::uint8_t identification[16];
+    std::uint16_t type;
+    std::uint16_t machine;
+    std::uint32_t version;
+    std::uint32_t entry;
+    std::uint32_t segment_table;
+    std::uint32_t section_table;
+    std::uint32_t flags;
+    std::uint16_t header_size;
+    std::uint16_t segment_entry_size;
+    std::uint16_t segment_count;
+    std::uint16_t section_entry_size;
+    std::uint16_t section_count;
+    std::uint16_t section_names;
+};
+static_assert(sizeof(Header) == 52);
+
+struct Segment {
+    std::uint32_t type;
+    std::uint32_t offset;
+    std::uint32_t virtual_address;
+    std::uint32_t physical_address;
+    std::uint32_t file_size;
+    std::uint32_t memory_size;
+    std::uint32_t flags;
+    std::uint32_t alignment;
+};
+static_assert(sizeof(Segment) == 32);
+
+constexpr std::uint32_t load = 1;
+
+inline bool is_i386_executable(const Header& header) {
+    constexpr std::uint16_t executable = 2;
+    constexpr std::uint16_t i386 = 3;
+    const auto& id = header.identification;
+    return id[0] == 0x7F && id[1] == 'E' && id[2] == 'L' && id[3] == 'F' &&
+           header.type == executable && header.machine == i386;
+}
+
+} // namespace elf

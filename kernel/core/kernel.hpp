@@ -1,0 +1,12 @@
+// The kernel's one run, from its entry to `completed` or `panic` (TRACE.md, "The run").
+#pragma once
+
+#include "core/platform.hpp"
+#include "protocol.hpp"
+
+namespace core {
+
+// Returns when the status has been written into the trace's header.
+[[nodiscard]] protocol::trace_status run_kernel(const EntryState& entry, const Platform& platform);
+
+} // namespace core

@@ -1,0 +1,50 @@
+// The seam between the hardware-free kernel and the machine: what boot and arch code hand over.
+#pragma once
+
+#include "core/addresses.hpp"
+#include "protocol.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace core {
+
+// The machine state at the Multiboot entry point. Boot assembly fills it: keep the order.
+struct EntryState {
+    std::uint32_t magic;
+    std::uint32_t information;
+    std::uint32_t cr0;
+    std::uint32_t eflags;
+    std::uint32_t a20;
+    std::uint32_t code_limit;
+    std::uint32_t data_limit;
+    std::uint32_t stack_limit;
+};
+static_assert(sizeof(EntryState) == 32);
+
+// Where the parts of the image are, in physical memory.
+struct ImageLayout {
+    ByteRange kernel_image;
+    ByteRange page_tables;
+    ByteRange trace_buffer;
+};
+
+// The kernel's own memory, as it reaches it.
+struct KernelMemory {
+    std::span<std::uint32_t> frame_bitmap; // one bit a frame: frame_count / 32 words
+    std::span<std::uint32_t> frame_owned;  // the same
+    std::span<const std::uint32_t> page_tables;
+    std::span<std::byte> trace_buffer;
+};
+
+struct Platform {
+    const std::byte* window;   // where physical address 0 appears
+    std::uint32_t window_size; // bytes of physical memory that are reachable there
+    ImageLayout layout;
+    KernelMemory memory;
+    std::uint32_t cr0; // after paging was switched on
+    std::uint32_t cr3;
+};
+
+} // namespace core

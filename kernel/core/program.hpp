@@ -1,0 +1,54 @@
+// A program as the boot loader delivered it, and whether it is one.
+#pragma once
+
+#include "core/unaligned.hpp"
+#include "protocol.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace core {
+
+class Program {
+public:
+    // The first module's bytes; none where there is no module.
+    explicit Program(std::span<const std::byte> bytes);
+
+    // The offset of the first thing that is wrong. If there is one, nothing else here may be asked.
+    [[nodiscard]] std::optional<std::uint32_t> defect() const { return m_defect; }
+
+    [[nodiscard]] std::uint32_t operation_count() const { return m_header.operations; }
+    [[nodiscard]] bool asks_for(protocol::state_region region) const {
+        return (m_header.state_regions & (1u << static_cast<std::uint32_t>(region))) != 0;
+    }
+
+    // The operations in their order. Each is loaded as what its code says it is.
+    class Cursor {
+    public:
+        explicit Cursor(const Program& program)
+            : m_rest(program.m_bytes.subspan(sizeof(protocol::program_header))) {}
+
+        [[nodiscard]] protocol::operation_code code() const {
+            return load<protocol::operation_header>(m_rest.data()).code;
+        }
+        template <typename Operation> [[nodiscard]] Operation take() {
+            const auto operation = load<Operation>(m_rest.data());
+            m_rest = m_rest.subspan(sizeof(Operation));
+            return operation;
+        }
+
+    private:
+        std::span<const std::byte> m_rest;
+    };
+
+private:
+    [[nodiscard]] std::optional<std::uint32_t> find_defect() const;
+
+    std::span<const std::byte> m_bytes;
+    protocol::program_header m_header{};
+    std::optional<std::uint32_t> m_defect;
+};
+
+} // namespace core

@@ -1,0 +1,103 @@
+#include "core/program.hpp"
+#include "tests/bytes.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace {
+
+namespace operation = protocol::operation;
+using core::Program;
+using tests::Bytes;
+using tests::bytes_of;
+using tests::joined;
+using tests::program;
+
+std::optional<std::uint32_t> defect(const Bytes& bytes) {
+    return Program(bytes).defect();
+}
+
+Bytes header(std::uint32_t magic, std::uint32_t operations) {
+    return bytes_of(protocol::program_header{
+        .magic = magic, .operations = operations, .state_regions = 0, .flags = 0});
+}
+
+} // namespace
+
+TEST_CASE("a program without operations, and one with each of them") {
+    CHECK(defect(program()) == std::nullopt);
+    const Bytes bytes =
+        program(operation::allocate{}, operation::allocate_run{.count = 3, .alignment = 4},
+                operation::free{.operation = 1}, operation::free_address{.address = 0x1000},
+                operation::count{}, operation::exhaust{}, operation::dump{});
+    const Program whole(bytes);
+    CHECK(whole.defect() == std::nullopt);
+    CHECK(whole.operation_count() == 7);
+    Program::Cursor cursor(whole);
+    CHECK(cursor.code() == protocol::operation_code::allocate);
+    static_cast<void>(cursor.take<operation::allocate>());
+    CHECK(cursor.code() == protocol::operation_code::allocate_run);
+    const auto run = cursor.take<operation::allocate_run>();
+    CHECK(tests::copy(run.count) == 3);
+    CHECK(tests::copy(run.alignment) == 4);
+}
+
+TEST_CASE("the header says which state regions are asked for") {
+    const Bytes bytes = tests::program_with_states(0b101);
+    const Program some(bytes);
+    CHECK(some.asks_for(protocol::state_region::frame_bitmap));
+    CHECK_FALSE(some.asks_for(protocol::state_region::frame_owned));
+    CHECK(some.asks_for(protocol::state_region::page_tables));
+}
+
+TEST_CASE("what has no header, or another one, is a defect at 0") {
+    CHECK(defect({}) == std::optional(0u));
+    CHECK(defect(header(protocol::program_magic + 1, 0)) == std::optional(0u));
+    Bytes cut = header(protocol::program_magic, 0);
+    cut.pop_back();
+    CHECK(defect(cut) == std::optional(0u));
+}
+
+TEST_CASE("more operations than the kernel takes are a defect at their number") {
+    const auto with_operations = [](std::uint32_t count) {
+        Bytes bytes = header(protocol::program_magic, count);
+        for (std::uint32_t index = 0; index < count; ++index)
+            tests::append(bytes, operation::count{});
+        return bytes;
+    };
+    CHECK(defect(with_operations(protocol::maximum_operations)) == std::nullopt);
+    CHECK(defect(with_operations(protocol::maximum_operations + 1)) == std::optional(4u));
+    CHECK(defect(header(protocol::program_magic, 0xFFFFFFFF)) == std::optional(4u));
+}
+
+TEST_CASE("an operation of an unknown code or another size is a defect at its offset") {
+    using protocol::operation_code;
+    using protocol::operation_header;
+    const auto second = [](operation_header wrong) {
+        return program(operation::allocate{}, operation::count{.header = wrong});
+    };
+    CHECK(defect(second({operation_code::count, 4})) == std::nullopt);
+    CHECK(defect(second({operation_code::count, 3})) == std::optional(20u));
+    CHECK(defect(second({operation_code::count, 5})) == std::optional(20u));
+    CHECK(defect(second({operation_code::count, 0})) == std::optional(20u));
+    CHECK(defect(second({operation_code{0}, 4})) == std::optional(20u));
+    CHECK(defect(second({operation_code{0xFFFF}, 4})) == std::optional(20u));
+    CHECK(defect(second({operation_code::free, 4})) == std::optional(20u));
+}
+
+TEST_CASE("a program cut short is a defect at the operation that does not fit") {
+    const Bytes whole = program(operation::allocate_run{.count = 1, .alignment = 1},
+                                operation::free_address{.address = 0});
+    REQUIRE(whole.size() == 16 + 12 + 12);
+    for (std::size_t length = 16; length < whole.size(); ++length) {
+        INFO("length ", length);
+        const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+        CHECK(defect(cut) == std::optional(length < 28 ? 16u : 28u));
+    }
+}
+
+TEST_CASE("bytes after the last operation do not matter") {
+    CHECK(defect(joined({program(operation::count{}), Bytes(3, std::byte{0xFF})})) == std::nullopt);
+}
