@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from conformance.commands.bench import bench
+from conformance.commands.build import build
 from conformance.commands.doctor import doctor
 from conformance.commands.maps import maps
 from conformance.commands.replay import replay
@@ -39,7 +40,7 @@ def cli() -> None:
     """Boot one kernel image on QEMU, Bochs and a reference model, and compare what it does."""
 
 
-for command in (run, replay, doctor, maps, bench):
+for command in (run, replay, doctor, maps, build, bench):
     cli.add_command(command)
 
 

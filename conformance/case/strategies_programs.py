@@ -6,7 +6,8 @@ and looked up only when all operations are there, so that leaving some out keeps
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +66,13 @@ class _FreePlace:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _ExhaustAndReturn:
+    """Take everything, give a frame back, and see that it can be had again."""
+
+    returned: _FreePlace
+
+
 _counts = st.one_of(
     st.integers(1, 8), st.integers(1, 1024), st.sampled_from((0, 512, 1024, _FRAMES, _U32))
 )
@@ -80,6 +88,9 @@ _free_place = st.builds(
     st.one_of(st.just(0), st.just(0), st.integers(-4, 64), st.integers(-4, 1024)),
     st.one_of(st.just(0), st.just(0), st.just(0), st.integers(1, _FRAME - 1)),
 )
+_exhaust_and_return = st.builds(
+    _ExhaustAndReturn, st.builds(_FreePlace, st.integers(0, 63), st.integers(0, 64), st.just(0))
+)
 _free_address = st.builds(
     FreeAddress,
     st.one_of(
@@ -93,7 +104,7 @@ _allocate_run = st.builds(AllocateRun, _counts, _alignments)
 _free_any = st.builds(Free, st.one_of(st.integers(0, 12), st.integers(0, _U32)))
 _once = st.sampled_from((Count(), Dump(), Count(), Dump(), Exhaust()))
 
-_Seed = Operation | _FreeEarlier | _FreePlace
+_Seed = Operation | _FreeEarlier | _FreePlace | _ExhaustAndReturn
 _seeds: SearchStrategy[_Seed] = st.one_of(
     # A branch that is listed more than once is drawn more often.
     st.just(Allocate()),
@@ -107,6 +118,7 @@ _seeds: SearchStrategy[_Seed] = st.one_of(
     _free_address,
     _free_any,
     _once,
+    _exhaust_and_return,
 )
 
 
@@ -133,10 +145,18 @@ def programs_at(addresses: Sequence[int], *, max_operations: int) -> SearchStrat
 
 @st.composite
 def _programs(draw: DrawFn, addresses: tuple[int, ...], most: int) -> Program:
-    return Program(_resolve(draw_several(draw, _seeds, 0, most), addresses))
+    seeds = itertools.chain.from_iterable(map(_parts, draw_several(draw, _seeds, 0, most)))
+    return Program(_resolve(itertools.islice(seeds, most), addresses))
 
 
-def _resolve(seeds: list[_Seed], addresses: Sequence[int]) -> tuple[Operation, ...]:
+def _parts(seed: _Seed) -> tuple[_Seed, ...]:
+    """What becomes one operation each."""
+    if isinstance(seed, _ExhaustAndReturn):
+        return Exhaust(), seed.returned, Allocate()
+    return (seed,)
+
+
+def _resolve(seeds: Iterable[_Seed], addresses: Sequence[int]) -> tuple[Operation, ...]:
     operations: list[Operation] = []
     allocations: list[int] = []
     for seed in seeds:
@@ -150,6 +170,7 @@ def _resolve(seeds: list[_Seed], addresses: Sequence[int]) -> tuple[Operation, .
         elif isinstance(seed, Exhaust) and seed in operations:
             operation = Count()  # a second million of allocations would find nothing new
         else:
+            assert isinstance(seed, Operation)  # _parts leaves no other
             operation = seed
         if isinstance(operation, Allocate | AllocateRun):
             allocations.append(len(operations))

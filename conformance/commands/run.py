@@ -97,7 +97,7 @@ Examples:
   conformance run
   conformance run --suite frames --cases 200 --seed 7 --json out.json
   conformance run --backend qemu --backend unicorn
-  conformance run --map my-machine.toml --cases 1000
+  conformance run --map my-machine.toml --map /sys/firmware/memmap --cases 1000
 """
 )
 @backend_option()
@@ -128,7 +128,8 @@ Examples:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Memory map to use instead of the fixtures and the generated ones; may be given again.",
+    help="Memory map (map file, boot log, /proc/iomem, /sys/firmware/memmap) to use instead of the "
+    "fixtures and the generated ones; may be given again.",
 )
 @image_option()
 @config_option()
@@ -183,9 +184,9 @@ def run(
 
 
 def _readable(path: Path) -> Path:
-    from conformance.case.map_file import load_map_file
+    from conformance.case.importers import import_map
 
-    load_map_file(path)  # an error here is one line, before anything is started
+    import_map(path)  # an error here is one line, before anything is started
     return path.absolute()
 
 

@@ -9,14 +9,14 @@ import pytest
 from conformance.case.case import Case
 from conformance.case.codec import load_case
 from conformance.case.fixtures import load_fixture, map_names
-from conformance.case.map_file import load_map_file
+from conformance.case.importers import import_map
 from conformance.case.memory_map import MemoryMap
 from conformance.resources import resource
 
 
 def _given(config: pytest.Config) -> dict[str, MemoryMap]:
     paths = [Path(name) for name in config.getoption("conformance_maps") or ()]
-    return {path.name: load_map_file(path).memory_map for path in paths}
+    return {path.name: import_map(path) for path in paths}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,0 +1,53 @@
+"""Seeded defects: the harness has to find every one, blame the kernel, and shrink the case.
+
+Each file in fixtures/mutants is a patch to kernel/ that makes one mistake a kernel author could
+make. Slow (each is built and run on all backends): `tox -e mutants`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conformance.case.strategies import cases
+from conformance.config import Config
+from conformance.engine.build import build_image
+from conformance.engine.setup import build_harness
+from conformance.judge.verdict import KERNEL, Status
+from conformance.resources import checkout
+
+ROOT = checkout()
+assert ROOT is not None, "the mutants need a checkout"
+PATCHES = sorted((ROOT / "fixtures" / "mutants").glob("*.patch"))
+SEED = 7
+CASES = 200
+
+pytestmark = pytest.mark.mutants
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=[patch.stem for patch in PATCHES])
+def test_mutant_is_caught(patch: Path, tmp_path: Path) -> None:
+    source = tmp_path / "kernel"
+    shutil.copytree(ROOT / "kernel", source)
+    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path)}
+    subprocess.run(["git", "apply", str(patch)], cwd=source, env=environment, check=True)
+    image = build_image(source, tmp_path / "image", name=patch.stem)
+    harness, _ = build_harness(Config(), images=[image], seed=SEED, cases=CASES)
+    with harness.runner:
+        harness.explore(cases(image=image.id), suite="frames", what=patch.stem)
+    findings = list(harness.findings.values())
+    assert findings, f"{CASES} cases agree on a kernel with a defect"
+    assert {finding.result.verdict.culprit for finding in findings} == {KERNEL}
+    assert harness.verdicts[Status.FLAKY] == harness.verdicts[Status.INCONCLUSIVE] == 0
+    for finding in findings:
+        case = finding.result.case
+        regions = case.memory_map.regions if case.memory_map is not None else ()
+        size = f"{len(regions)} regions, {len(case.program.operations)} operations"
+        print(f"{finding.signature}: {finding.instances} cases; smallest: {size}")
+        assert finding.shrunk
+        assert len(regions) <= 3
+        assert len(case.program.operations) <= 3
