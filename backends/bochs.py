@@ -181,13 +181,10 @@ class _Engine:
                 )
             except (pexpect.ExceptionPexpect, OSError) as error:
                 raise BackendError(f"{config.name}: {error}", command=self.command) from error
-            stack.callback(self._child.close, force=True)
+            stack.callback(self._reap)
             self._child.delaybeforesend = None
             self._child.delayafterread = None
-            self._child.delayafterclose = 0.001
-            self._child.delayafterterminate = 0.001
-            self._child.ptyproc.delayafterclose = 0.001
-            self._child.ptyproc.delayafterterminate = 0.001
+            self._child.ptyproc.delayafterclose = 0
             try:
                 self._expect_prompts(1, _PATIENCE)
             except (pexpect.TIMEOUT, pexpect.EOF) as error:
@@ -258,6 +255,14 @@ class _Engine:
     def close(self) -> None:
         """End the process and free everything."""
         self._resources.close()
+
+    def _reap(self) -> None:
+        # Bochs has nothing to save. (pexpect's own close() tries one signal after the other, and
+        # sleeps in between.)
+        self.kill()
+        if not self._child.ptyproc.terminated:
+            self._child.wait()
+        self._child.close(force=False)
 
     def _examine(self, address: int, words: int) -> bytes:
         (text,) = self._execute([f"xp /{words}wx {address:#x}"])

@@ -19,6 +19,7 @@ from conformance.case.image import Image, default_image
 from conformance.case.memory_map import MemoryMap, Region, RegionType
 from conformance.case.program import Allocate, AllocateRun, Count, Dump, Free, Program
 from conformance.engine.runner import Runner
+from conformance.protocol import PROTOCOL
 
 pytest_plugins = ["pytester"]
 
@@ -89,9 +90,9 @@ def wrong_image(image: Image) -> Image:
     # The segment's bytes, which come once in the file, with that range overwritten.
     assert image.kernel.count(segment.data) == 1
     at = image.kernel.index(segment.data) + address - segment.address
-    assert struct.unpack_from("<II", image.kernel, at) == (0, 1)
+    assert struct.unpack_from("<QQ", image.kernel, at) == (0, PROTOCOL.constants["frame_size"])
     kernel = bytearray(image.kernel)
-    struct.pack_into("<II", kernel, at, 0, 0)
+    struct.pack_into("<QQ", kernel, at, 0, 0)
     return Image(image.name, bytes(kernel), image.loader)
 
 
@@ -111,6 +112,29 @@ def faulty_binary(tmp_path_factory: pytest.TempPathFactory) -> str:
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{TESTS}/faulty_worker.py" "$@"\n')
     script.chmod(0o755)
     return str(script)
+
+
+def children_of(parent: int) -> set[int]:
+    """The live processes that a process, or one of its descendants, has started."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # pid (name) state parent …; the name may hold anything.
+                state, above = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    parents[int(entry.name)] = int(above)
+    found: set[int] = set()
+    while fresh := {each for each, above in parents.items() if above in found | {parent}} - found:
+        found |= fresh
+    return found
+
+
+@pytest.fixture
+def children() -> Callable[[], set[int]]:
+    """The processes that a test has started and that still live."""
+    before = children_of(os.getpid())
+    return lambda: children_of(os.getpid()) - before
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,9 @@ public:
 
     [[nodiscard]] constexpr std::uint32_t size() const { return m_size; }
 
+    // Clears every bit, and those after the last.
+    void clear() { __builtin_memset(m_words.data(), 0, m_words.size_bytes()); }
+
     [[nodiscard]] constexpr bool is_set(std::uint32_t index) const {
         return (m_words[index / word_bits] & bit(index)) != 0;
     }

@@ -20,10 +20,9 @@ public:
     };
 
     // The words are the allocator's own, and hold `size` bits at least.
-    constexpr BitmapAllocator(std::span<std::uint32_t> words, std::uint32_t size, Birth birth)
+    BitmapAllocator(std::span<std::uint32_t> words, std::uint32_t size, Birth birth)
         : m_bitmap(words, size) {
-        for (std::uint32_t& word : words)
-            word = 0;
+        m_bitmap.clear();
         if (birth == Birth::all_free)
             release({0, size});
     }

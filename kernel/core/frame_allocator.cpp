@@ -15,7 +15,7 @@ FrameAllocator::FrameAllocator(std::span<std::uint32_t> free_words,
                                std::span<std::uint32_t> owned_words)
     : m_frames(free_words, protocol::frame_count, BitmapAllocator::Birth::all_used),
       m_owned(owned_words, protocol::frame_count) {
-    m_owned.fill<Bit::clear>(0, m_owned.size());
+    m_owned.clear();
 }
 
 void FrameAllocator::own_what_is_free() {
