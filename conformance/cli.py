@@ -13,6 +13,7 @@ import click
 from conformance.commands.bench import bench
 from conformance.commands.build import build
 from conformance.commands.doctor import doctor
+from conformance.commands.export import decode, export
 from conformance.commands.maps import maps
 from conformance.commands.replay import replay
 from conformance.commands.run import run
@@ -40,7 +41,7 @@ def cli() -> None:
     """Boot one kernel image on QEMU, Bochs and a reference model, and compare what it does."""
 
 
-for command in (run, replay, doctor, maps, build, bench):
+for command in (run, replay, export, decode, doctor, maps, build, bench):
     cli.add_command(command)
 
 

@@ -92,23 +92,33 @@ class _Lane:
         """Run a case in the open session of its image and machine."""
         try:
             session = self._session(image, machine)
-        except BackendError as error:
-            return _not_started(self.name, error)
-        return self._timed(session, request)
+        except Exception as error:
+            return _not_opened(self.name, error)
+        try:
+            return self._timed(session, request)
+        except Exception as error:
+            # Whoever raises here is in a state that nobody knows.
+            del self._sessions[image.id, machine]
+            _close(session)
+            return _broken(self.name, error)
 
     def run_fresh(self, image: Image, machine: Machine, request: Request) -> Observation:
         """Run a case in a process of its own."""
         try:
             session = self.backend.open(image, machine)
-        except BackendError as error:
-            return _not_started(self.name, error)
-        with contextlib.closing(session):
+        except Exception as error:
+            return _not_opened(self.name, error)
+        try:
             return self._timed(session, request)
+        except Exception as error:
+            return _broken(self.name, error)
+        finally:
+            _close(session)
 
     def close(self) -> None:
         """Close all sessions; in this lane's thread."""
         while self._sessions:
-            self._sessions.popitem()[1].close()
+            _close(self._sessions.popitem()[1])
 
     def abort(self) -> None:
         """From another thread: let the case in progress end now."""
@@ -123,7 +133,7 @@ class _Lane:
         if session is None:
             while len(self._sessions) >= self._OPEN:
                 oldest = next(iter(self._sessions))
-                self._sessions.pop(oldest).close()
+                _close(self._sessions.pop(oldest))
             session = self.backend.open(image, machine)
         self._sessions[key] = session
         return session
@@ -143,10 +153,24 @@ class _Lane:
                 self._current = None
 
 
-def _not_started(name: str, error: BackendError) -> Observation:
-    return Observation(
-        name, Outcome.REFUSED, str(error), console=error.output, command=error.command
-    )
+def _close(session: Session) -> None:
+    # A third party's backend must not keep the others from being closed.
+    with contextlib.suppress(Exception):
+        session.close()
+
+
+def _not_opened(name: str, error: Exception) -> Observation:
+    if isinstance(error, BackendError):
+        return Observation(
+            name, Outcome.REFUSED, str(error), console=error.output, command=error.command
+        )
+    return _broken(name, error)
+
+
+def _broken(name: str, error: Exception) -> Observation:
+    """What a backend shows that raises what it should have made an outcome of."""
+    detail = f"the backend raised {type(error).__name__}: {error}"
+    return Observation(name, Outcome.BACKEND_CRASHED, detail)
 
 
 class Runner:
@@ -166,6 +190,7 @@ class Runner:
             raise InvalidArgument(f"a runner needs backends of different names, got {names}")
         self._images = {image.id: image for image in images}
         self._lanes = [_Lane(backend) for backend in backends]
+        self._closed = False
 
     def __enter__(self) -> Runner:
         return self
@@ -198,7 +223,13 @@ class Runner:
         Args:
             fresh: run it in new processes.
             counted: its traces go into the backends' statistics, when `result` is called.
+
+        Raises:
+            InvalidArgument: the runner does not have the case's image.
+            BackendError: the runner is closed.
         """
+        if self._closed:
+            raise BackendError("the runner is closed")
         image = self.image(case)
         regions = tuple(
             region for name, region in PROTOCOL.state_regions.items() if name in case.state_regions
@@ -226,6 +257,7 @@ class Runner:
 
     def close(self) -> None:
         """Stop what is running and close every session. May be called twice."""
+        self._closed = True
         for lane in self._lanes:
             lane.abort()
         for lane in self._lanes:

@@ -23,7 +23,9 @@ using protocol::mailbox_state;
 
 constexpr char loader_name[] = "conformance ROM";
 
-template <typename T> T* at(std::uint32_t physical) { return reinterpret_cast<T*>(physical); }
+template <typename T> T* at(std::uint32_t physical) {
+    return reinterpret_cast<T*>(physical);
+}
 
 // By words first: emulators spend their time per iteration.
 void copy(std::byte* to, const std::byte* from, std::uint32_t size) {
@@ -123,8 +125,7 @@ std::uint32_t load_kernel() {
     return header->entry;
 }
 
-[[noreturn]] void stop(protocol::mailbox* mailbox, mailbox_state state,
-                       mailbox_refusal detail) {
+[[noreturn]] void stop(protocol::mailbox* mailbox, mailbox_state state, mailbox_refusal detail) {
     mailbox->detail = detail;
     mailbox->state = state;
     end_run(protocol::boot::mailbox, 0);
@@ -160,6 +161,5 @@ extern "C" void rom_main() {
     if (entry == 0) {
         stop(mailbox, mailbox_state::refused, mailbox_refusal::bad_kernel);
     }
-    enter_kernel(entry, protocol::multiboot_bootloader_magic,
-                 protocol::boot::information);
+    enter_kernel(entry, protocol::multiboot_bootloader_magic, protocol::boot::information);
 }

@@ -110,6 +110,17 @@ Progress run(const EntryState& entry, const Platform& platform, Trace& trace) {
 
 } // namespace
 
+bool wants_echo(const EntryState& entry, const Platform& platform) {
+    if (entry.magic != protocol::multiboot_bootloader_magic)
+        return false;
+    const MultibootInformation information(PhysicalWindow(platform.window, platform.window_size),
+                                           PhysicalAddress(entry.information));
+    if (information.out_of_reach() || information.module_count() == 0)
+        return false;
+    const Program program(information.module_bytes(0));
+    return !program.defect() && program.wants_echo();
+}
+
 protocol::trace_status run_kernel(const EntryState& entry, const Platform& platform) {
     Trace trace(platform.memory.trace_buffer);
     // However the run ends, it has said so in the trace.

@@ -9,4 +9,7 @@ namespace core {
 // Returns when the status has been written into the trace's header.
 [[nodiscard]] protocol::trace_status run_kernel(const EntryState& entry, const Platform& platform);
 
+// Whether the program wants the trace to be sent through the debug port when the run is over.
+[[nodiscard]] bool wants_echo(const EntryState& entry, const Platform& platform);
+
 } // namespace core

@@ -24,6 +24,10 @@ public:
         return (m_header.state_regions & (1u << static_cast<std::uint32_t>(region))) != 0;
     }
 
+    [[nodiscard]] bool wants_echo() const {
+        return protocol::has(m_header.flags, protocol::program_flag::echo);
+    }
+
     // The operations in their order. Each is loaded as what its code says it is.
     class Cursor {
     public:

@@ -43,6 +43,13 @@ std::uint32_t read_cr3() {
     return value;
 }
 
+// Sends the trace's header and records through the debug port.
+void print_trace(std::span<const std::byte> buffer) {
+    const auto& header = *reinterpret_cast<const protocol::trace_header*>(buffer.data());
+    for (const std::byte byte : buffer.first(sizeof header + header.written))
+        write_port(0xE9, static_cast<std::uint8_t>(byte));
+}
+
 } // namespace
 
 void kernel_main() {
@@ -54,13 +61,15 @@ void kernel_main() {
                    .trace_buffer = {physical(trace_buffer_start), physical(trace_buffer_end)}},
         .memory = {.frame_bitmap = between(frame_bitmap_start, frame_bitmap_end),
                    .frame_owned = between(frame_owned_start, frame_owned_end),
-                   .page_tables =
-                       between(reinterpret_cast<const std::uint32_t*>(page_tables_start),
-                               reinterpret_cast<const std::uint32_t*>(page_tables_end)),
+                   .page_tables = between(reinterpret_cast<const std::uint32_t*>(page_tables_start),
+                                          reinterpret_cast<const std::uint32_t*>(page_tables_end)),
                    .trace_buffer = between(trace_buffer_start, trace_buffer_end)},
         .cr0 = read_cr0(),
         .cr3 = read_cr3(),
     };
     (void)core::run_kernel(entry_state, platform);
-    end_run(protocol::boot::kernel_window + protocol::boot::mailbox, 0);
+    const bool echo = core::wants_echo(entry_state, platform);
+    if (echo)
+        print_trace(platform.memory.trace_buffer);
+    end_run(protocol::boot::kernel_window + protocol::boot::mailbox, echo ? 1 : 0);
 }

@@ -4,14 +4,14 @@
 
 .set trace_bytes, 256 * 1024
 
-.section .bss.frame_bitmap, "aw", @nobits
+.section .bitmaps, "aw", @nobits
 .balign 4096
 .globl frame_bitmap_start, frame_bitmap_end
 frame_bitmap_start:
     .skip FRAME_COUNT / 8
 frame_bitmap_end:
 
-.section .bss.frame_owned, "aw", @nobits
+.section .bitmaps, "aw", @nobits
 .balign 4096
 .globl frame_owned_start, frame_owned_end
 frame_owned_start:

@@ -30,10 +30,7 @@ void* memmove(void* to, const void* from, std::size_t size) {
     }
     void* last_to = static_cast<char*>(to) + size - 1;
     const void* last_from = static_cast<const char*>(from) + size - 1;
-    asm volatile("std; rep movsb; cld"
-                 : "+D"(last_to), "+S"(last_from), "+c"(size)
-                 :
-                 : "memory");
+    asm volatile("std; rep movsb; cld" : "+D"(last_to), "+S"(last_from), "+c"(size) : : "memory");
     return to;
 }
 }
