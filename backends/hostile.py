@@ -67,13 +67,13 @@ def store(address: int, data: bytes) -> bytes:
     )
 
 
-def store_trace(image: Image, trace: bytes, status: str = "completed", **header: int) -> bytes:
+def store_trace(image: Image, trace: bytes, status: str | int = "completed", **header: int) -> bytes:
     """Code that writes a trace with its header.
 
     Args:
         image: where its trace buffer is.
         trace: the records.
-        status: the header's status, by name.
+        status: the header's status, by name or number.
         header: fields of the header that are to have other values.
     """
     start, end = image.bounds("trace_buffer")
@@ -83,7 +83,7 @@ def store_trace(image: Image, trace: bytes, status: str = "completed", **header:
         "capacity": end - start - PROTOCOL.trace_header.size,
         "written": len(trace),
         "records": 0,
-        "status": PROTOCOL.trace_status[status],
+        "status": PROTOCOL.trace_status[status] if isinstance(status, str) else status,
     }
     return store(start, PROTOCOL.trace_header.pack(**(fields | header)) + trace)
 
