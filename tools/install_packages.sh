@@ -4,7 +4,7 @@
 # the backends there are.
 set -eu
 
-packages="qemu-system-x86 bochs bochs-sdl bochsbios vgabios g++ doctest-dev git"
+packages="qemu-system-x86 bochs bochs-sdl bochsbios vgabios g++ g++-multilib doctest-dev git"
 
 # Debian splits venv from its Python; other Pythons have it.
 python3 -c "import ensurepip, venv" 2>/dev/null || packages="$packages python3-venv"

@@ -78,4 +78,6 @@ def _run(command: list[str]) -> None:
         raise BuildError(f"{' '.join(command)}: {error}") from error
     if done.returncode:
         lines = done.stdout.decode(errors="replace").splitlines()[-_LAST_LINES:]
+        if any("c++config.h" in line for line in lines):
+            lines.append("a 32-bit C++ library is missing: apt-get install g++-multilib")
         raise BuildError("\n".join([f"{' '.join(command)}: exit status {done.returncode}", *lines]))

@@ -81,6 +81,7 @@ def shrink(
     seed: int,
     known: dict[Case, str],
     on_smaller: Callable[[Result], None],
+    in_time: Callable[[], bool] = lambda: True,
 ) -> None:
     """Shrink the first generated case that has a signature.
 
@@ -92,13 +93,14 @@ def shrink(
         cases, seed: as they were for `explore`.
         known: the causes of the cases that were run already; those run here are added.
         on_smaller: called for each case that has that signature; the last one is the smallest.
+        in_time: false from when on nothing more is to be run.
     """
 
     @hypothesis.seed(seed)
     @_settings(cases, Phase.generate, Phase.shrink)
     @hypothesis.given(strategy)
     def reproduce(case: Case) -> None:
-        if known.get(case, signature) != signature:
+        if known.get(case, signature) != signature or not in_time():
             return
         result = runner.run(case)
         known[case] = cause(result)

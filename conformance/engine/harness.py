@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,8 @@ class Harness:
         seed: of all generation.
         cases: how many cases a generated test runs, unless it says otherwise.
         folder: where findings go; None to keep nothing.
+        patience: seconds after which the shrinking of a finding is given up: where a case hangs,
+            each attempt takes a backend's whole deadline.
         listener: is told about progress.
         verdicts: how many cases had which verdict.
         findings: by signature.
@@ -74,6 +77,7 @@ class Harness:
     seed: int = 0
     cases: int = 100
     folder: Path | None = None
+    patience: float = 120.0
     listener: Listener = field(default_factory=_Silent)
     verdicts: Counter[Status] = field(default_factory=Counter)
     findings: dict[str, Finding] = field(default_factory=dict)
@@ -87,10 +91,11 @@ class Harness:
             return _assessed(result, check, what)
 
         result = assess(self.runner.submit(case, counted=True).result())
-        finding = self._count(result, suite)
+        finding = self._count(result, suite, assess)
         self.listener.ran(suite)
-        if finding is not None and not finding.flaky:
-            self._reduce(finding, assess)
+        if finding is not None:
+            end = time.monotonic() + self.patience
+            self._reduce(finding, assess, lambda: time.monotonic() < end)
         return result
 
     def explore(
@@ -116,13 +121,10 @@ class Harness:
         def assess(result: Result) -> Result:
             return _assessed(result, check, what)
 
-        def cause(result: Result) -> str:
-            return signature_of(assess(result).verdict)
-
         def on_result(raw: Result) -> None:
             result = assess(raw)
             known[result.case] = signature_of(result.verdict)
-            finding = self._count(result, suite)
+            finding = self._count(result, suite, assess)
             if finding is not None:
                 fresh.append(finding)
             if not result.agrees:
@@ -132,43 +134,55 @@ class Harness:
 
         explore(self.runner, strategy, cases=count, seed=self.seed, on_result=on_result)
         for finding in fresh:
-            if not finding.flaky:
-                self._shrink(
-                    finding, strategy, cause=cause, assess=assess, cases=count, known=known
-                )
+            self._shrink(finding, strategy, assess=assess, cases=count, known=known)
         return list(seen.values())
 
-    def _count(self, result: Result, suite: str) -> Finding | None:
-        """Count a verdict; the finding, if it is a new one."""
+    def _count(
+        self, result: Result, suite: str, assess: Callable[[Result], Result]
+    ) -> Finding | None:
+        """Count a verdict; the finding, if it is a new one that has come back."""
         status = result.verdict.status
-        signature = signature_of(result.verdict)
         if status is Status.AGREE:
             self.verdicts[status] += 1
             return None
+        signature = signature_of(result.verdict)
         finding = self.findings.get(signature)
-        if finding is not None:
+        if finding is not None and not finding.flaky:
             finding.instances += 1
-            self.verdicts[Status.FLAKY if finding.flaky else status] += 1
+            self.verdicts[status] += 1
             return None
-        finding = Finding(signature, suite, result)
-        again = self.runner.run(result.case, fresh=True)
-        asserted = signature.startswith(_ASSERTION)
-        finding.flaky = not asserted and signature_of(again.verdict) != signature
-        self.verdicts[Status.FLAKY if finding.flaky else status] += 1
-        self.findings[signature] = finding
+        again = assess(self.runner.run(result.case, fresh=True))
+        flaky = signature_of(again.verdict) != signature or self._unreliable(result.verdict)
+        self.verdicts[Status.FLAKY if flaky else status] += 1
+        if finding is None:
+            finding = self.findings[signature] = Finding(signature, suite, result, flaky=flaky)
+        else:
+            finding.instances += 1
+            if flaky:
+                return None
+            # What was flaky until now is a cause after all, in this case.
+            finding.result, finding.flaky = result, False
         self._save(finding)
-        return finding
+        return None if flaky else finding
+
+    def _unreliable(self, verdict: Verdict) -> bool:
+        """A culprit does not promise to do the same again."""
+        return not self.runner.unreliable.isdisjoint(verdict.culprit.split(", "))
 
     def _shrink(
         self,
         finding: Finding,
         strategy: SearchStrategy[Case],
         *,
-        cause: Callable[[Result], str],
         assess: Callable[[Result], Result],
         cases: int,
         known: dict[Case, str],
     ) -> None:
+        end = time.monotonic() + self.patience
+
+        def in_time() -> bool:
+            return time.monotonic() < end
+
         def on_smaller(result: Result) -> None:
             finding.result = assess(result)
 
@@ -176,18 +190,26 @@ class Harness:
             self.runner,
             strategy,
             finding.signature,
-            cause=cause,
+            cause=lambda result: signature_of(assess(result).verdict),
             cases=cases,
             seed=self.seed,
             known=known,
             on_smaller=on_smaller,
+            in_time=in_time,
         )
         # Hypothesis shrinks what was drawn, not what it means: an entry that the kernel never
         # reads may be left.
-        self._reduce(finding, assess)
+        self._reduce(finding, assess, in_time)
 
-    def _reduce(self, finding: Finding, assess: Callable[[Result], Result]) -> None:
+    def _reduce(
+        self,
+        finding: Finding,
+        assess: Callable[[Result], Result],
+        in_time: Callable[[], bool],
+    ) -> None:
         def still_fails(case: Case) -> bool:
+            if not in_time():
+                return False
             result = assess(self.runner.run(case))
             if signature_of(result.verdict) != finding.signature:
                 return False
@@ -195,7 +217,7 @@ class Harness:
             return True
 
         reduce_case(finding.result.case, still_fails)
-        finding.shrunk = True
+        finding.shrunk = in_time()
         self._save(finding)
 
     def _save(self, finding: Finding) -> None:
@@ -207,9 +229,6 @@ class Harness:
         self.listener.found(finding)
 
 
-_ASSERTION = "assertion: "
-
-
 def _assessed(result: Result, check: Check | None, what: str) -> Result:
     """The result with a test's own demands taken into account."""
     if check is None or not result.agrees:
@@ -218,9 +237,7 @@ def _assessed(result: Result, check: Check | None, what: str) -> Result:
         check(result)
     except AssertionError as error:
         lines = str(error).strip().splitlines() or ["assertion failed"]
-        verdict = Verdict(
-            Status.DIVERGE, lines[0], culprit=UNKNOWN, signature=f"{_ASSERTION}{what}"
-        )
+        verdict = Verdict(Status.DIVERGE, lines[0], culprit=UNKNOWN, signature=f"assertion: {what}")
         return replace(result, verdict=verdict)
     return result
 

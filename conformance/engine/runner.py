@@ -203,6 +203,11 @@ class Runner:
         """By backend name."""
         return {lane.name: lane.statistics for lane in self._lanes}
 
+    @property
+    def unreliable(self) -> frozenset[str]:
+        """Names of the backends that do not promise to do the same again."""
+        return frozenset(lane.name for lane in self._lanes if not lane.backend.deterministic)
+
     def image(self, case: Case) -> Image:
         """The image a case names.
 

@@ -94,6 +94,6 @@ def once(change: Change) -> Change:
 
 
 def from_config(config: InstanceConfig) -> BrokenBackend:
-    """For an entry point: the reference model, which counts one frame too many or too few."""
+    """For an entry point: the reference model, which always counts too many frames."""
     real = create_backend(replace(config, kind="unicorn"))
-    return BrokenBackend(real, flip("counted", "free_frames"))
+    return BrokenBackend(real, flip("counted", "free_frames", bit=20))

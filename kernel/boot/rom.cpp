@@ -58,7 +58,8 @@ mailbox_refusal check(const protocol::payload_header* payload, std::uint32_t lim
         return mailbox_refusal::bad_size;
     }
     std::uint32_t sum = 0;
-    const auto* words = reinterpret_cast<const std::uint32_t*>(payload);
+    // The payload lies on a word boundary, in RAM and in the ROM.
+    const auto* words = at<const std::uint32_t>(reinterpret_cast<std::uint32_t>(payload));
     for (std::uint32_t index = 0; index < size / 4; ++index) {
         sum += words[index];
     }
