@@ -183,6 +183,7 @@ _mutations = st.builds(
             "high twin",
             "shift",
             "retype",
+            "go round",
             "claim size",
         )
     ),
@@ -219,6 +220,8 @@ def _mutate(found: list[Region], mutation: _Mutation) -> None:
         found.append(replace(old, base=base, type=mutation.region.type))
     elif mutation.kind == "shift":
         found[at] = replace(old, base=min(old.base + (mutation.odd or 1), ADDRESS_LIMIT - 1))
+    elif mutation.kind == "go round":  # past the last address, to end just below where it began
+        found[at] = replace(old, length=ADDRESS_LIMIT - 1 - mutation.odd)
     elif mutation.kind == "retype":
         found[at] = replace(old, type=mutation.region.type)
     else:

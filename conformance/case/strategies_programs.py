@@ -52,9 +52,9 @@ _PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _FreeEarlier:
-    """Free what the allocation `back` allocations ago got."""
+    """Free what allocation number `which` got; from the first on: those in between can go."""
 
-    back: int
+    which: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +167,8 @@ def _resolve(seeds: Iterable[_Seed], addresses: Sequence[int]) -> tuple[Operatio
     for seed in seeds:
         operation: Operation
         if isinstance(seed, _FreeEarlier):
-            back = -1 - seed.back % max(1, len(allocations))
-            operation = Free(allocations[back] if allocations else seed.back)
+            which = seed.which % max(1, len(allocations))
+            operation = Free(allocations[which] if allocations else seed.which)
         elif isinstance(seed, _FreePlace):
             address = addresses[seed.place % len(addresses)] + seed.frames * _FRAME + seed.offset
             operation = FreeAddress(max(0, address) % ADDRESS_LIMIT)

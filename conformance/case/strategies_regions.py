@@ -156,11 +156,6 @@ def _around_the_last_address(plain: Region, wild: _Wild) -> Region:
     return _around(ADDRESS_LIMIT, plain, wild)
 
 
-def _round_and_back(plain: Region, wild: _Wild) -> Region:
-    """From low memory past the last address, to end a little below where it began."""
-    return replace(plain, length=ADDRESS_LIMIT - 1 - wild.one % FRAME)
-
-
 def _anything(plain: Region, wild: _Wild) -> Region:
     return replace(plain, base=wild.one, length=wild.other)
 
@@ -174,6 +169,5 @@ _SHAPES: Final[tuple[Callable[[Region, _Wild], Region], ...]] = (
     _high_length,
     _around_4_gib,
     _around_the_last_address,
-    _round_and_back,
     _anything,
 )

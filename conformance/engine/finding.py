@@ -5,24 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from backends.backend import InstanceConfig
 from conformance.case.case import Case
 from conformance.case.codec import dump_case, load_case
 from conformance.case.image import Image
+from conformance.case.wire import excerpt, invalid, one_line, parse_json, read_text
+from conformance.engine.files import write_atomically
 from conformance.engine.runner import Result
 from conformance.errors import InvalidInput
 from conformance.report.difference import as_json, show
 
-__all__ = ["Finding", "Record", "load_record", "write_atomically"]
+__all__ = ["Finding", "Record", "load_record"]
 
 _FORMAT = "conformance-divergence"
-_LIMIT = 64 * 1024 * 1024
+_VERSION = 1
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Finding:
         suite: where it was seen first.
         result: the smallest case, with everything about it.
         instances: how many of the run's cases had it.
+        generated: Hypothesis has seen the cause, and has shrunk it or is going to.
         shrunk: `result` is as small as the harness could make it.
         flaky: it did not come back in fresh processes.
         path: where it is on disk; None if nothing is written.
@@ -43,6 +44,7 @@ class Finding:
     suite: str
     result: Result
     instances: int = 1
+    generated: bool = False
     shrunk: bool = False
     flaky: bool = False
     path: Path | None = None
@@ -60,7 +62,7 @@ class Finding:
         """Write, or write again, everything that a replay needs.
 
         Raises:
-            OSError: it cannot be written.
+            InvalidArgument: it cannot be written.
         """
         self.path = folder / self.file_name()
         write_atomically(self.path, self._dump(image, instances, seed))
@@ -71,7 +73,7 @@ class Finding:
         expectation = self.result.expectation
         form = {
             "format": _FORMAT,
-            "version": 1,
+            "version": _VERSION,
             "signature": self.signature,
             "status": "flaky" if self.flaky else str(verdict.status),
             "culprit": verdict.culprit,
@@ -122,41 +124,23 @@ def load_record(path: Path) -> Record:
     Raises:
         InvalidInput: the file is missing, truncated or malformed.
     """
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise InvalidInput(f"{path}: larger than {_LIMIT} bytes")
-        text = path.read_text(encoding="utf-8")
-        form: Any = json.loads(text)
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{path}: not JSON, or truncated: {error}") from error
-    if not isinstance(form, dict) or form.get("format") != _FORMAT:
+    text = read_text(path)
+    form = parse_json(text, str(path))
+    if form.get("format") != _FORMAT:
         return Record(load_case(text, source=str(path)))
+    if form.get("version") != _VERSION:
+        invalid(str(path), "version", f"expected {_VERSION}, got {excerpt(form.get('version'))}")
     try:
-        image = Image.unpack(form["image"])
-        case = load_case(json.dumps(form["case"]), source=f"{path}: case")
+        packed, inner = form["image"], json.dumps(form["case"])
         names = tuple(str(instance["name"]) for instance in form["backends"])
-        signature = str(form["signature"])
+        signature = one_line(str(form["signature"]))
     except (KeyError, TypeError) as error:
         raise InvalidInput(f"{path}: not a whole divergence file: {error!r}") from error
-    except InvalidInput as error:
-        raise InvalidInput(f"{path}: {error}") from error
-    if case.image != image.id:
-        raise InvalidInput(f"{path}: the case is for another image than the one in the file")
-    return Record(case, image, signature, names)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that, whatever happens, it is the old one or the new one.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        image = Image.unpack(packed)
+    except InvalidInput as error:
+        invalid(str(path), "image", str(error))
+    case = load_case(inner, source=f"{path}: case")
+    if case.image != image.id:
+        invalid(str(path), "", "the case is for another image than the one in the file")
+    return Record(case, image, signature, names)

@@ -13,6 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from backends.backend import InstanceConfig
 from conformance.case.case import Case
+from conformance.case.codec import dump_case
 from conformance.engine.explore import explore, shrink
 from conformance.engine.finding import Finding
 from conformance.engine.reduce import reduce_case
@@ -124,12 +125,14 @@ class Harness:
         def on_result(raw: Result) -> None:
             result = assess(raw)
             known[result.case] = signature_of(result.verdict)
-            finding = self._count(result, suite, assess)
-            if finding is not None:
-                fresh.append(finding)
+            self._count(result, suite, assess)
             if not result.agrees:
                 signature = signature_of(result.verdict)
-                seen[signature] = self.findings[signature]
+                finding = seen[signature] = self.findings[signature]
+                # Also one that was known from a file: what is generated shrinks further.
+                if not finding.generated and not finding.flaky:
+                    finding.generated = True
+                    fresh.append(finding)
             self.listener.ran(suite)
 
         explore(self.runner, strategy, cases=count, seed=self.seed, on_result=on_result)
@@ -183,8 +186,10 @@ class Harness:
         def in_time() -> bool:
             return time.monotonic() < end
 
+        best: list[Result] = []
+
         def on_smaller(result: Result) -> None:
-            finding.result = assess(result)
+            best[:] = [assess(result)]
 
         shrink(
             self.runner,
@@ -197,6 +202,8 @@ class Harness:
             on_smaller=on_smaller,
             in_time=in_time,
         )
+        if best and _size(best[0].case) <= _size(finding.result.case):
+            finding.result = best[0]
         # Hypothesis shrinks what was drawn, not what it means: an entry that the kernel never
         # reads may be left.
         self._reduce(finding, assess, in_time)
@@ -227,6 +234,12 @@ class Harness:
                 self.folder / "divergences", image=image, instances=self.instances, seed=self.seed
             )
         self.listener.found(finding)
+
+
+def _size(case: Case) -> tuple[int, int, int]:
+    """What makes a case small: regions, operations, and then the numbers in them."""
+    regions = () if case.memory_map is None else case.memory_map.regions
+    return len(regions), len(case.program.operations), len(dump_case(case))
 
 
 def _assessed(result: Result, check: Check | None, what: str) -> Result:
