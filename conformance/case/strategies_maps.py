@@ -179,10 +179,13 @@ _mutations = st.builds(
             "duplicate",
             "move",
             "overlap",
+            "overlap",
+            "overlap",
             "halve",
             "high twin",
             "shift",
             "retype",
+            "go round",
             "go round",
             "claim size",
         )
