@@ -13,12 +13,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, runtime_checkable
 
 from conformance.case.image import Image
 from conformance.case.machine import Machine
-from conformance.errors import InvalidArgument
+from conformance.errors import BackendError, InvalidArgument
 from conformance.observe.observation import Observation
 from conformance.protocol import StateRegion
 
@@ -133,10 +133,10 @@ class Backend(Protocol):
         """
 
 
-def _registered() -> dict[str, Callable[[], Callable[[InstanceConfig], Backend]]]:
-    found: dict[str, Callable[[], Callable[[InstanceConfig], Backend]]] = {}
+def _registered() -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
     for point in entry_points(group=_ENTRY_POINTS):
-        found.setdefault(point.name, point.load)
+        found.setdefault(point.name, point)
     return found
 
 
@@ -151,6 +151,7 @@ def create_backend(config: InstanceConfig) -> Backend:
 
     Raises:
         InvalidArgument: there is no such kind.
+        BackendError: another package registered it, but it cannot be imported.
     """
     if config.kind == "qemu":
         from backends.qemu import QemuBackend
@@ -172,4 +173,11 @@ def create_backend(config: InstanceConfig) -> Backend:
             f"no backend kind {config.kind!r} (instance {config.name!r}); "
             f"known: {', '.join(kinds())}{hint}"
         )
-    return registered[config.kind]()(config)
+    point = registered[config.kind]
+    try:
+        make: Callable[[InstanceConfig], Backend] = point.load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(
+            f"{config.name}: backend kind {config.kind!r}, registered as {point.value}: {error}"
+        ) from error
+    return make(config)

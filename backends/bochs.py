@@ -15,6 +15,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import ptyprocess
 
 from backends.backend import Availability, InstanceConfig, Request, Session
 from backends.guest import Guest, Result, prepare
-from backends.process import memory_file, tail, tie_to_parent
+from backends.process import TAIL, memory_file, tail, tie_to_parent
 from backends.session import RestartingSession
 from conformance.case.image import Image
 from conformance.case.machine import Machine
@@ -43,8 +44,12 @@ _VGA_BIOSES = (
 _PLUGINS = "/usr/lib/*/bochs/plugins/libbx_sdl2_gui.so*"
 _REMEDY = "apt-get install bochs bochs-sdl vgabios"
 _PATIENCE = 10.0
+_FEW_WORDS = 64
 _DUMP_WORDS = 4096
 _TERMINAL = 2048  # bytes; half of what a Linux terminal buffers
+
+_CR0_PG, _CR4_PSE, _CR4_PAE = 1 << 31, 1 << 4, 1 << 5
+_PRESENT, _FRAME = 0x1, 0xFFFFF000
 
 # `display_library: sdl2` with SDL's dummy driver needs no display; Debian's Bochs has no `nogui`.
 _ENVIRONMENT = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "TERM": "dumb"}
@@ -188,10 +193,12 @@ class _Engine:
             try:
                 self._expect_prompts(1, _PATIENCE)
             except (pexpect.TIMEOUT, pexpect.EOF) as error:
+                words, output = self._last_words()
                 raise BackendError(
-                    f"{config.name}: does not start: {self.last_words()}",
+                    f"{config.name}: does not start: {words}",
                     command=self.command,
-                    output=tail(log),
+                    # Bochs names lines of a file that is gone by now.
+                    output=output + b"\nconfiguration:\n" + text.encode(),
                 ) from error
             self._resources = stack.pop_all()
 
@@ -200,52 +207,110 @@ class _Engine:
         memory = prepare(self._image, request, control="restart")
         try:
             self._execute([line for write in memory for line in _set_memory(*write)])
-            try:
-                self._execute(["continue"], self._config.deadline)
-            except pexpect.TIMEOUT:
-                self._child.sendintr()
-                self._expect_prompts(1, _PATIENCE)
+            if not self._run():
                 detail = f"no end after {self._config.deadline:g} s"
                 return self._guest.interrupted(Outcome.DEADLINE, detail)
             return self._guest.result(request)
         except (pexpect.TIMEOUT, pexpect.EOF, OSError):
-            return Result(Outcome.BACKEND_CRASHED, self.last_words(), b"", ())
+            return Result(Outcome.BACKEND_CRASHED, self._last_words()[0], b"", ())
+
+    def _run(self) -> bool:
+        """Let the guest run to the magic break point at its end; whether it got there in time.
+
+        Bochs also stops, and says nothing about it, when a triple fault has reset the machine.
+        """
+        end = time.monotonic() + self._config.deadline
+        while (seconds := end - time.monotonic()) > 0:
+            try:
+                (answer,) = self._execute(["continue"], seconds)
+            except pexpect.TIMEOUT:
+                self._interrupt()
+                break
+            if b"Magic breakpoint" in answer:
+                return True
+        return False
+
+    def _interrupt(self) -> None:
+        """Stop the guest; Bochs comes back to its prompt.
+
+        By a signal, since Ctrl-C would also throw away a command that Bochs has not read yet; and
+        more than once, since one that comes before Bochs has begun to `continue` is lost.
+        """
+        end = time.monotonic() + _PATIENCE
+        while True:
+            self._child.kill(signal.SIGINT)
+            try:
+                self._expect_prompts(1, _PATIENCE / 50)
+            except pexpect.TIMEOUT:
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
 
     def _read(self, address: int, size: int) -> bytes:
         """Guest RAM at a physical address.
 
         Small reads are printed by the debugger. Large ones go through `writemem`, which reads
-        *linear* memory: through the kernel's window if paging is on. Its first words are checked
-        against physical memory, and a guest that has bent its page tables is read the slow way.
+        *linear* memory; where the page tables do not lead to what is asked for, it is printed too.
         """
         words = (size + 3) // 4
-        head = self._examine(address, min(words, 8))
-        if words <= 8:
-            return head[:size]
-        (registers,) = self._execute(["creg"])
-        paging = re.search(rb"CR0=0x([0-9a-f]+)", registers)
-        window = PROTOCOL.boot["kernel_window"] if paging and int(paging[1], 16) >> 31 else 0
-        os.ftruncate(self._dump, 0)
-        self._execute([f'writemem "/proc/self/fd/{self._dump}" {address + window:#x} {size}'])
-        data = os.pread(self._dump, size, 0)
-        if len(data) == size and data.startswith(head):
-            return data
+        linear = self._linear(address, size) if words > _FEW_WORDS else None
+        if linear is not None:
+            os.ftruncate(self._dump, 0)
+            self._execute([f'writemem "/proc/self/fd/{self._dump}" {linear:#x} {size}'])
+            data = os.pread(self._dump, size, 0)
+            if len(data) == size:
+                return data
         parts = [
             self._examine(address + 4 * offset, min(_DUMP_WORDS, words - offset))
             for offset in range(0, words, _DUMP_WORDS)
         ]
         return b"".join(parts)[:size]
 
-    def last_words(self) -> str:
-        """How the process ended, on one line."""
+    def _linear(self, address: int, size: int) -> int | None:
+        """The linear address behind which [address, address + size) lies, if it is a usual one.
+
+        The guest may have bent its page tables, so they are walked (SDM vol. 3, 4.3).
+        """
+        (text,) = self._execute(["creg"])
+        found = dict(re.findall(rb"(CR[034])=0x([0-9a-f]+)", text))
+        control = {name: int(value, 16) for name, value in found.items()}
+        if not control[b"CR0"] & _CR0_PG:
+            return address
+        linear = address + PROTOCOL.boot["kernel_window"]
+        first, end = linear >> 12, (linear + size + 0xFFF) >> 12
+        frame = address >> 12
+        if control[b"CR4"] & (_CR4_PAE | _CR4_PSE) or first >> 10 != (end - 1) >> 10:
+            return None
+        (directory,) = struct.unpack("<I", self._examine(control[b"CR3"] + (first >> 10) * 4, 1))
+        if not directory & _PRESENT:
+            return None
+        pages = self._examine((directory & _FRAME) + (first & 0x3FF) * 4, end - first)
+        for page, (entry,) in enumerate(struct.iter_unpack("<I", pages)):
+            if entry & (_FRAME | _PRESENT) != (frame + page) << 12 | _PRESENT:
+                return None
+        return linear
+
+    def _last_words(self) -> tuple[str, bytes]:
+        """How the process ended, on one line, and the end of what it wrote.
+
+        That is in its log, or, before it had opened one, on its terminal.
+        """
+        terminal = self._child.before
         with contextlib.suppress(Exception):
             self._child.expect(pexpect.EOF, timeout=0.5)
+            terminal = self._child.before or terminal
         if self._child.isalive():
             status = "still running"
+        elif self._child.signalstatus is not None:
+            status = f"signal {self._child.signalstatus}"
         else:
-            status = f"exit status {self._child.exitstatus}, signal {self._child.signalstatus}"
-        lines = tail(self._log).decode(errors="replace").split("\n")
-        return ": ".join(["Bochs", status, *filter(None, map(str.strip, lines[-3:]))])
+            status = f"exit status {self._child.exitstatus}"
+        output = tail(self._log) or (terminal or b"")[-TAIL:]
+        lines = [line.strip() for line in output.decode(errors="replace").split("\n")]
+        # Bochs says more after its last error than before it.
+        errors = [line for line in lines if ">>PANIC<<" in line]
+        return ": ".join(["Bochs", status, *filter(None, errors[-1:] or lines[-3:])]), output
 
     def kill(self) -> None:
         """Kill the process; it is reaped by `close`."""
@@ -259,8 +324,8 @@ class _Engine:
     def _reap(self) -> None:
         # Bochs has nothing to save. (pexpect's own close() tries one signal after the other, and
         # sleeps in between.)
-        self.kill()
         if not self._child.ptyproc.terminated:
+            self.kill()
             self._child.wait()
         self._child.close(force=False)
 

@@ -12,11 +12,12 @@ fails. The guests come from the image that the harness brings along, some of the
 `backends.hostile`. Each test also checks that nothing it opened is left behind.
 """
 
+# ruff: noqa: D102 - a test is what its name says
+
 from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -27,111 +28,36 @@ from typing import ClassVar
 import pytest
 
 from backends import hostile
-from backends.backend import Backend, InstanceConfig, Request, Session, create_backend
+from backends.backend import Backend, InstanceConfig, Session, create_backend
+from backends.contract_cases import (
+    DAMAGES,
+    GARBLINGS,
+    HANGS,
+    LARGE_MAP,
+    LARGE_PROGRAM,
+    MAPS,
+    PARTIAL,
+    PROGRAMS,
+    hostile_request,
+    request_of,
+    small_request,
+    trace_room,
+)
 from backends.leftovers import Belongings
 from backends.process import TAIL
-from conformance.case.case import Case
-from conformance.case.image import Image, default_image
+from conformance.case.image import default_image
 from conformance.case.machine import CPU_PROFILES, Machine
-from conformance.case.memory_map import MemoryMap, Region, RegionType
-from conformance.case.payload import encode_payload
-from conformance.case.program import Allocate, AllocateRun, Count, Dump, Exhaust, Free, Program
+from conformance.case.memory_map import MemoryMap
 from conformance.errors import BackendError
 from conformance.observe.observation import Observation, Outcome
-from conformance.observe.trace import UNDECODABLE, Event, decode, encode
+from conformance.observe.trace import UNDECODABLE, decode
 from conformance.protocol import PROTOCOL
 
-__all__ = ["BackendContract", "hostile_request", "request_of", "small_request"]
+__all__ = ["BackendContract"]
 
-_LOW = Region(0, 0x9FC00)
-_HIGH = Region(0x100000, 0xF00000)
-_MAPS = (
-    MemoryMap((_LOW, _HIGH)),
-    MemoryMap((_HIGH, Region(0x400000, 0x1234, RegionType.RESERVED))),
-    None,
-    MemoryMap((_LOW, Region(0xFFFFF000, 0x100001000, RegionType.ACPI_NVS), _HIGH)),
-)
-_PROGRAMS = (
-    Program((Count(), Allocate(), AllocateRun(4, 2), Free(1), Count())),
-    Program((Exhaust(), Dump())),
-    Program(),
-    Program((Allocate(), Dump())),
-)
-_LARGE_MAP = MemoryMap(tuple(Region(0x100000 + 0x3000 * n, 0x2800) for n in range(400)))
-_LARGE_PROGRAM = Program((Allocate(),) * PROTOCOL.constants["maximum_operations"])
-_PARTIAL = encode((Event("paging", {"cr0": 0x80010001, "cr3": 0x14D000}),))
 _SHORT = 1.0  # seconds, for guests that hang
 _LONG = 60.0  # seconds, that no test waits for
 _SOON = 10.0  # seconds; what takes longer has not ended by itself
-
-_MAILBOX = PROTOCOL.boot["mailbox"]
-_MAILBOX_STATE = _MAILBOX + hostile.offset(PROTOCOL.mailbox, "state")
-
-_HANGS = {
-    "spinning": hostile.SPIN,
-    "halted": hostile.HALT,
-    "printing": hostile.PRINT_FOREVER,
-}
-
-
-def request_of(
-    memory_map: MemoryMap | None = _MAPS[0], program: Program = _PROGRAMS[0]
-) -> Request:
-    """A request for the harness's own image that asks for every state region."""
-    case = Case(default_image().id, Machine(), memory_map, program)
-    return Request(encode_payload(case), tuple(PROTOCOL.state_regions.values()))
-
-
-def small_request() -> Request:
-    """A request that every image runs to its end."""
-    return request_of()
-
-
-def hostile_request() -> Request:
-    """A request for which a hostile image enters its code."""
-    return request_of(program=Program((Count(),) * hostile.TRIGGER))
-
-
-def _garblings(image: Image) -> dict[str, bytes]:
-    """Code that ends a run, and leaves behind what is no result, by what is wrong with it."""
-    start, end = image.bounds("trace_buffer")
-    good = hostile.store_trace(image, _PARTIAL)
-    return {
-        "no trace": b"",
-        "trace magic": hostile.store_trace(image, _PARTIAL, magic=0xA5A5A5A5),
-        "trace too long": hostile.store_trace(image, _PARTIAL, written=end - start),
-        "trace without end": hostile.store_trace(image, _PARTIAL, written=0xFFFFFFFF),
-        "unknown status": hostile.store_trace(image, _PARTIAL, status=77),
-        "still running": hostile.store_trace(image, _PARTIAL, status="running"),
-        "mailbox": good + hostile.store(_MAILBOX, b"\xa5" * PROTOCOL.mailbox.size),
-        "mailbox state": good + hostile.store(_MAILBOX_STATE, struct.pack("<I", 0x99)),
-    }
-
-
-def _damage(payload: bytes) -> dict[str, bytes]:
-    """Payloads that are none, by what is wrong with them."""
-
-    def with_word(index: int, change: int) -> bytes:
-        words = list(struct.unpack(f"<{len(payload) // 4}I", payload))
-        words[index] = (words[index] + change) % (1 << 32)
-        return struct.pack(f"<{len(words)}I", *words)
-
-    checksum = hostile.offset(PROTOCOL.payload, "checksum") // 4
-    size = hostile.offset(PROTOCOL.payload, "size") // 4
-    limit = PROTOCOL.boot["payload_limit"]
-    return {
-        "magic": with_word(0, 1),
-        "checksum": with_word(checksum, 1),
-        "content": with_word(-1, 1),
-        "size too small": with_word(size, 4 - len(payload)),
-        "size not of whole words": with_word(size, -2),
-        "size too large": with_word(size, 1 << 28),
-        "truncated": payload[:-4],
-        "header only": payload[: PROTOCOL.payload.size],
-        "empty": b"",
-        "over the limit": payload + bytes(limit),
-        "over all memory": payload + bytes(Machine().ram_bytes),
-    }
 
 
 def _seen(observation: Observation) -> Observation:
@@ -209,7 +135,7 @@ class BackendContract:
         assert decode(observation.trace)[-1].kind == "completed"
 
     def test_each_case_gets_its_own_result(self, session: Session) -> None:
-        for memory_map, program in [*zip(_MAPS, _PROGRAMS, strict=True)] * 3:
+        for memory_map, program in [*zip(MAPS, PROGRAMS, strict=True)] * 3:
             trace = session.run(request_of(memory_map, program)).trace
             events = decode(trace)
             regions = () if memory_map is None else memory_map.regions
@@ -219,11 +145,11 @@ class BackendContract:
                 assert dict(events[-1].fields) == {"operations": len(program.operations)}
 
     def test_a_large_case(self, session: Session) -> None:
-        events = decode(session.run(request_of(_LARGE_MAP, _LARGE_PROGRAM)).trace)
+        events = decode(session.run(request_of(LARGE_MAP, LARGE_PROGRAM)).trace)
         kinds = [event.kind for event in events]
-        assert kinds.count("region") == len(_LARGE_MAP.regions)
+        assert kinds.count("region") == len(LARGE_MAP.regions)
         assert kinds.count("allocated") + kinds.count("allocation_failed") == len(
-            _LARGE_PROGRAM.operations
+            LARGE_PROGRAM.operations
         )
         assert kinds[-1] == "completed"
 
@@ -234,7 +160,7 @@ class BackendContract:
         for _ in range(2):
             with contextlib.closing(backend.open(default_image(), Machine())) as session:
                 seen += [session.run(small_request()) for _ in range(5)]
-                for memory_map, program in zip(_MAPS, _PROGRAMS, strict=True):
+                for memory_map, program in zip(MAPS, PROGRAMS, strict=True):
                     session.run(request_of(memory_map, program))
                     seen.append(session.run(small_request()))
         assert {*map(_seen, seen)} == {_seen(seen[0])}
@@ -243,7 +169,7 @@ class BackendContract:
         image, machine = default_image(), Machine()
         requests = [
             request_of(memory_map, program)
-            for memory_map, program in zip(_MAPS, _PROGRAMS, strict=True)
+            for memory_map, program in zip(MAPS, PROGRAMS, strict=True)
         ]
         with contextlib.closing(backend.open(image, machine)) as one:
             alone = [_seen(one.run(request)) for request in requests]
@@ -266,15 +192,15 @@ class BackendContract:
         assert first == second
         assert first[0].outcome is Outcome.COMPLETED
 
-    @pytest.mark.parametrize("damage", _damage(small_request().payload))
-    def test_a_damaged_payload_is_refused(self, session: Session, damage: str) -> None:
+    def test_damaged_payloads_are_refused(self, session: Session) -> None:
         good = small_request()
         before = session.run(good)
-        refused = session.run(replace(good, payload=_damage(good.payload)[damage]))
-        assert refused.outcome is Outcome.REFUSED
-        assert refused.detail
-        assert (refused.trace, refused.state) == (b"", ())
-        assert _seen(session.run(good)) == _seen(before)
+        for name, damage in DAMAGES.items():
+            refused = session.run(replace(good, payload=damage(good.payload)))
+            assert (name, refused.outcome) == (name, Outcome.REFUSED)
+            assert refused.detail
+            assert (refused.trace, refused.state) == (b"", ())
+            assert _seen(session.run(good)) == _seen(before)
 
     def test_a_panic(self, session: Session) -> None:
         observation = session.run(request_of(MemoryMap()))
@@ -304,19 +230,30 @@ class BackendContract:
         assert tuple(digest.region for digest in observation.state) == names
 
     @pytest.mark.usefixtures("backend")
-    @pytest.mark.parametrize("hang", _HANGS)
+    @pytest.mark.parametrize("hang", HANGS)
     def test_a_hang_ends_at_the_deadline(self, hang: str) -> None:
-        trace = hostile.store_trace(default_image(), _PARTIAL, status="running")
-        with self.opened(trace + _HANGS[hang]) as session:
+        trace = hostile.store_trace(default_image(), PARTIAL, status="running")
+        with self.opened(trace + HANGS[hang]) as session:
             before = session.run(small_request())
             start = time.monotonic()
             hung = session.run(hostile_request())
             assert time.monotonic() - start < _SHORT + _SOON
             assert hung.outcome is Outcome.DEADLINE
             assert hung.detail
-            assert hung.trace == _PARTIAL
+            assert hung.trace == PARTIAL
             assert len(hung.console) <= TAIL
             assert before.outcome is Outcome.COMPLETED
+            assert _seen(session.run(small_request())) == _seen(before)
+
+    @pytest.mark.usefixtures("backend")
+    def test_a_talkative_guest(self) -> None:
+        """It prints more than anything on the way buffers, and then ends well."""
+        code = hostile.print_bytes(100_000) + hostile.store_trace(default_image(), PARTIAL)
+        with self.opened(code + hostile.end_run(), _SOON) as session:
+            before = session.run(small_request())
+            observation = session.run(hostile_request())
+            assert (observation.outcome, observation.trace) == (Outcome.COMPLETED, PARTIAL)
+            assert len(observation.console) <= TAIL
             assert _seen(session.run(small_request())) == _seen(before)
 
     @pytest.mark.usefixtures("backend")
@@ -339,19 +276,19 @@ class BackendContract:
 
     @pytest.mark.usefixtures("backend")
     def test_a_triple_fault(self) -> None:
-        trace = hostile.store_trace(default_image(), _PARTIAL, status="running")
+        trace = hostile.store_trace(default_image(), PARTIAL, status="running")
         with self.opened(trace + hostile.UNDEFINED_INSTRUCTION) as session:
             before = session.run(small_request())
             for _ in range(2):
                 fault = session.run(hostile_request())
                 assert fault.outcome is Outcome.TRIPLE_FAULT
-                assert fault.trace == _PARTIAL
+                assert fault.trace == PARTIAL
             assert _seen(session.run(small_request())) == _seen(before)
 
     @pytest.mark.usefixtures("backend")
-    @pytest.mark.parametrize("garbling", _garblings(default_image()))
+    @pytest.mark.parametrize("garbling", GARBLINGS)
     def test_a_garbled_end(self, garbling: str) -> None:
-        code = _garblings(default_image())[garbling] + hostile.end_run()
+        code = GARBLINGS[garbling](default_image()) + hostile.end_run()
         with self.opened(code) as session:
             before = session.run(small_request())
             garbled = session.run(hostile_request())
@@ -362,15 +299,14 @@ class BackendContract:
 
     @pytest.mark.usefixtures("backend")
     def test_a_trace_of_garbage(self) -> None:
-        start, end = default_image().bounds("trace_buffer")
-        room = end - start - PROTOCOL.trace_header.size
-        code = hostile.store_trace(default_image(), _PARTIAL + b"\xff" * 64, written=room)
+        room = trace_room(default_image())
+        code = hostile.store_trace(default_image(), PARTIAL + b"\xff" * 64, written=room)
         with self.opened(code + hostile.end_run()) as session:
             before = session.run(small_request())
             observation = session.run(hostile_request())
             assert observation.outcome is Outcome.COMPLETED
             assert len(observation.trace) == room
-            assert observation.trace.startswith(_PARTIAL + b"\xff" * 64)
+            assert observation.trace.startswith(PARTIAL + b"\xff" * 64)
             assert [event.kind for event in decode(observation.trace)] == ["paging", UNDECODABLE]
             assert _seen(session.run(small_request())) == _seen(before)
 

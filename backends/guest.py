@@ -13,7 +13,7 @@ from conformance.case.image import Image
 from conformance.observe.observation import Outcome, StateDigest
 from conformance.protocol import PROTOCOL
 
-__all__ = ["Guest", "Result", "prepare"]
+__all__ = ["Guest", "Result", "prepare", "unfit"]
 
 Read = Callable[[int, int], bytes]
 """Reads `size` bytes of guest RAM at a physical address: `read(address, size)`."""
@@ -27,6 +27,23 @@ class Result:
     detail: str
     trace: bytes
     state: tuple[StateDigest, ...]
+
+
+def unfit(payload: bytes) -> str:
+    """Why these bytes cannot be handed to a guest at all; empty if they can.
+
+    The guest checks what is in a payload, but it cannot see where one ends: what it would read
+    after a truncated one is left from the case before.
+    """
+    limit = PROTOCOL.boot["payload_limit"]
+    if len(payload) > limit:
+        return f"the payload has {len(payload)} bytes, the limit is {limit}"
+    if len(payload) < PROTOCOL.payload.size:
+        return f"the payload is truncated: {len(payload)} bytes, not even a header"
+    size = PROTOCOL.payload.unpack(payload)["size"]
+    if len(payload) < size:
+        return f"the payload is truncated: {len(payload)} bytes, but its header says {size}"
+    return ""
 
 
 def prepare(image: Image, request: Request, *, control: str) -> tuple[tuple[int, bytes], ...]:
@@ -78,6 +95,8 @@ class Guest:
         trace, status, problem = self._trace()
         if state == PROTOCOL.mailbox_states["interrupted"]:
             return Result(Outcome.TRIPLE_FAULT, "the machine was reset", trace, ())
+        if state != PROTOCOL.mailbox_states["taken"]:
+            return Result(Outcome.GARBLED, f"mailbox state={state:#x} at the end", trace, ())
         if problem:
             return Result(Outcome.GARBLED, problem, trace, ())
         if status == PROTOCOL.trace_status["panicked"]:

@@ -13,7 +13,7 @@ import dataclasses
 import struct
 
 from conformance.case.image import Image
-from conformance.protocol import PROTOCOL, RecordLayout
+from conformance.protocol import PROTOCOL
 
 __all__ = [
     "HALT",
@@ -23,7 +23,7 @@ __all__ = [
     "UNDEFINED_INSTRUCTION",
     "end_run",
     "hostile_image",
-    "offset",
+    "print_bytes",
     "store",
     "store_trace",
 ]
@@ -45,17 +45,11 @@ _LOAD, _READ_EXECUTE = 1, 5
 
 def hostile_image(image: Image, code: bytes) -> Image:
     """The image with this code in the kernel's place, for programs of TRIGGER operations."""
-    operations = PROTOCOL.boot["module"] + offset(PROTOCOL.program, "operations")
+    operations = PROTOCOL.boot["module"] + PROTOCOL.program.offset("operations")
     gate = struct.pack("<BBII", 0x81, 0x3D, operations, TRIGGER)  # cmpl $TRIGGER, operations
     gate += b"\x74\x05"  # je over the jump
     gate += struct.pack("<Bi", 0xE9, image.entry - (_ADDRESS + len(gate) + 5))  # jmp kernel
     return dataclasses.replace(image, kernel=_with_segment(image.kernel, gate + code))
-
-
-def offset(layout: RecordLayout, name: str) -> int:
-    """Where a field is in a record, in bytes."""
-    names = [field.name for field in layout.fields]
-    return sum(field.bits for field in layout.fields[: names.index(name)]) // 8
 
 
 def store(address: int, data: bytes) -> bytes:
@@ -67,7 +61,9 @@ def store(address: int, data: bytes) -> bytes:
     )
 
 
-def store_trace(image: Image, trace: bytes, status: str | int = "completed", **header: int) -> bytes:
+def store_trace(
+    image: Image, trace: bytes, status: str | int = "completed", **header: int
+) -> bytes:
     """Code that writes a trace with its header.
 
     Args:
@@ -88,9 +84,14 @@ def store_trace(image: Image, trace: bytes, status: str | int = "completed", **h
     return store(start, PROTOCOL.trace_header.pack(**(fields | header)) + trace)
 
 
+def print_bytes(count: int) -> bytes:
+    """Code that prints so many bytes, none of which rings."""
+    return struct.pack("<BI", 0xB9, count) + b"\xb0x\xe6\xe9\xe2\xfc"  # 1: out; loop 1b
+
+
 def end_run() -> bytes:
     """The exit path (kernel/boot/run_end.S)."""
-    control = PROTOCOL.boot["mailbox"] + offset(PROTOCOL.mailbox, "control")
+    control = PROTOCOL.boot["mailbox"] + PROTOCOL.mailbox.offset("control")
     restart = PROTOCOL.mailbox_controls["restart"]
     return (
         b"\xb0\x04\xe6\xe9"  # mov $4, %al; out %al, $0xE9

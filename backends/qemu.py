@@ -37,6 +37,7 @@ _BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
 _CPUS = {"pentium3": "pentium3", "core2duo": "core2duo"}
 _BELL = 0x04
 _PATIENCE = 10.0
+_SOCKET_BUFFER = 1 << 20  # bytes; more than a socket holds
 
 _T = TypeVar("_T")
 
@@ -76,8 +77,12 @@ class QemuBackend:
             )
         except (OSError, subprocess.SubprocessError) as error:
             return Availability(False, reason=f"{binary} --version: {error}", remedy="reinstall it")
-        match = re.search(rb"version (\d+(?:\.\d+)+)", done.stdout)
-        return Availability(True, version=match[1].decode() if match else "unknown")
+        match = re.search(rb"QEMU emulator version (\d+(?:\.\d+)+)", done.stdout)
+        if match is None:
+            return Availability(
+                False, reason=f"{binary} does not say it is QEMU", remedy="name QEMU's emulator"
+            )
+        return Availability(True, version=match[1].decode())
 
     def open(self, image: Image, machine: Machine) -> Session:
         """Start QEMU; it waits for the first case."""
@@ -96,6 +101,8 @@ class _Engine:
         self._image = image
         self._guest = Guest(image, self._read)
         self._started = False
+        self._ended = False
+        self._rang = asyncio.Event()
         self.console = bytearray()
         with contextlib.ExitStack() as stack:
             self._loop = asyncio.new_event_loop()
@@ -126,6 +133,10 @@ class _Engine:
             bell_end.close()
             self._client = QMPClient(self._config.name)
             stack.callback(self._disconnect)
+            # Closed before QMP is: a guest that prints would keep QEMU waiting for a reader.
+            stack.callback(self._bell.close)
+            self._loop.add_reader(self._bell, self._hear)
+            stack.callback(self._loop.remove_reader, self._bell)
             try:
                 self._await(self._client.connect(monitor), _PATIENCE)
             except (QMPError, ConnectionError, EOFError, TimeoutError) as error:
@@ -138,11 +149,8 @@ class _Engine:
 
     def serve(self, request: Request) -> Result:
         """Run one case from reset."""
-        for address, data in prepare(self._image, request, control="halt"):
-            self._ram[address : address + len(data)] = data
-        self.console = bytearray()
         try:
-            self._await(self._reset_and_wait(), self._config.deadline)
+            self._await(self._run(request), self._config.deadline)
         except TimeoutError:
             detail = f"no end after {self._config.deadline:g} s"
             return self._guest.interrupted(Outcome.DEADLINE, detail)
@@ -173,14 +181,44 @@ class _Engine:
     def _await(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
         return self._loop.run_until_complete(asyncio.wait_for(work, seconds))
 
-    async def _reset_and_wait(self) -> None:
-        await self._client.execute("system_reset" if self._started else "cont")
+    async def _run(self, request: Request) -> None:
+        # The guest may have rung and gone on: until it stands still, nothing it is told is safe
+        # from it, and what it prints is not about this case.
+        if self._started:
+            await self._client.execute("stop")
+        self._hear()
+        if self._ended:
+            raise _EngineEnded
+        self._rang.clear()
+        self.console = bytearray()
+        for address, data in prepare(self._image, request, control="halt"):
+            self._ram[address : address + len(data)] = data
+        if self._started:
+            await self._client.execute("system_reset")
         self._started = True
-        while _BELL not in self.console:
-            data = await self._loop.sock_recv(self._bell, TAIL)
-            if not data:
-                raise _EngineEnded
-            self.console = (self.console + data)[-TAIL:]
+        await self._client.execute("cont")
+        await self._rang.wait()
+        if self._ended:
+            raise _EngineEnded
+
+    def _hear(self) -> None:
+        """Take what the guest has printed.
+
+        Whenever there is something, not only in `_run`'s last line: QEMU does not answer while its
+        guest waits for somebody to take what it prints.
+        """
+        try:
+            data = self._bell.recv(_SOCKET_BUFFER)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        self.console = (self.console + data)[-TAIL:]
+        if not data:
+            self._ended = True
+            self._loop.remove_reader(self._bell)
+        if _BELL in data or self._ended:
+            self._rang.set()
 
     def _disconnect(self) -> None:
         # The process may be dead or stuck: what matters is that no task of the loop is left.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from backends.backend import Request
-from backends.guest import Result
+from backends.guest import Result, unfit
 from conformance.errors import BackendError
 from conformance.observe.observation import Observation, Outcome
 
@@ -49,15 +50,24 @@ class RestartingSession:
         self._name = name
         self._launch = launch
         self._closed = False
+        # Held where the engine changes, and while it is killed from outside: `abort` must not meet
+        # one whose process is reaped already, nor miss one that is just being started.
+        self._guard = threading.Lock()
+        self._aborted = False
         self._engine: Engine | None = launch()
 
     def run(self, request: Request) -> Observation:
         """Run one case from reset."""
         if self._closed:
             raise BackendError(f"{self._name}: run() on a closed session; open a new one")
-        if self._engine is None:
+        reason = unfit(request.payload)
+        if reason:
+            return Observation(self._name, Outcome.REFUSED, reason)
+        self._aborted = False
+        engine = self._engine
+        if engine is None:
             try:
-                self._engine = self._launch()
+                engine = self._launch()
             except BackendError as error:
                 return Observation(
                     self._name,
@@ -66,7 +76,10 @@ class RestartingSession:
                     console=error.output,
                     command=error.command,
                 )
-        engine = self._engine
+            with self._guard:
+                self._engine = engine
+                if self._aborted:
+                    engine.kill()
         result = engine.serve(request)
         observation = Observation(
             backend=self._name,
@@ -83,9 +96,10 @@ class RestartingSession:
 
     def abort(self) -> None:
         """Kill the engine; from any thread."""
-        engine = self._engine
-        if engine is not None:
-            engine.kill()
+        with self._guard:
+            self._aborted = True
+            if self._engine is not None:
+                self._engine.kill()
 
     def close(self) -> None:
         """End the engine and free what was opened."""
@@ -93,6 +107,7 @@ class RestartingSession:
         self._end()
 
     def _end(self) -> None:
-        engine, self._engine = self._engine, None
+        with self._guard:
+            engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from conformance.case.wire import one_line
 from conformance.commands.bench import bench
 from conformance.commands.build import build
 from conformance.commands.doctor import doctor
@@ -62,19 +64,33 @@ def _terminated_like_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _keep_hypothesis_out() -> None:
+    """What Hypothesis keeps from run to run does not belong into the folder one works in."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache / "conformance" / "hypothesis"))
+
+
+def _complain(problem: str) -> None:
+    click.echo(f"conformance: {one_line(problem)}", err=True)
+
+
 def main() -> None:
     """Run the command line; every error that a user can cause is one line and status 2."""
+    _keep_hypothesis_out()
     try:
         with _terminated_like_interrupted():
             status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("conformance: interrupted", err=True)
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
+    except click.ClickException as error:
+        _complain(error.format_message())
+        sys.exit(2)
     except ConformanceError as error:
-        click.echo(f"conformance: {error}", err=True)
+        _complain(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         click.echo("conformance: interrupted", err=True)

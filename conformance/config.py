@@ -16,7 +16,7 @@ Without one, and with no `backends` in it, there are the instances `qemu`, `boch
 from __future__ import annotations
 
 import difflib
-import tomllib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,19 @@ from typing import Any
 import msgspec
 
 from backends.backend import BUILT_IN, InstanceConfig, kinds
-from conformance.errors import InvalidArgument, InvalidInput
+from conformance.case.wire import convert, excerpt, invalid, parse_toml, read_text
+from conformance.errors import InvalidArgument
+from conformance.judge.compare import ORACLE
+from conformance.judge.verdict import KERNEL, NOBODY, UNKNOWN
 
 __all__ = ["Config", "load_config", "select_instances"]
 
 _DEFAULTS = tuple(InstanceConfig(name=kind, kind=kind) for kind in BUILT_IN)
 _FILE = "conformance.toml"
+_SECTION = frozenset({"tool", "project", "build-system"})
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_RESERVED = (ORACLE, KERNEL, NOBODY, UNKNOWN)
+"""In a verdict, these are somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +61,6 @@ class _Instance(msgspec.Struct, forbid_unknown_fields=True):
     deadline: float = 20.0
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    backends: dict[str, _Instance] = {}
-
-
 def load_config(path: Path | None = None, *, folder: Path | None = None) -> Config:
     """The configuration of a file, or of the nearest one at or above a folder.
 
@@ -65,16 +68,20 @@ def load_config(path: Path | None = None, *, folder: Path | None = None) -> Conf
         InvalidInput: the file is missing or malformed.
     """
     if path is not None:
-        return _parse(path, _read(path))
+        table = parse_toml(read_text(path), str(path))
+        own = table if _SECTION.isdisjoint(table) else _section(table)
+        if own is None:
+            invalid(str(path), "", "has no [tool.conformance]")
+        return _parse(path, own)
     start = (folder or Path.cwd()).resolve()
     for candidate in (start, *start.parents):
         if (candidate / _FILE).is_file():
-            return _parse(candidate / _FILE, _read(candidate / _FILE))
+            return load_config(candidate / _FILE)
         project = candidate / "pyproject.toml"
         if project.is_file():
-            table = _read(project).get("tool", {}).get("conformance")
-            if table is not None:
-                return _parse(project, table)
+            section = _section(parse_toml(read_text(project), str(project)))
+            if section is not None:
+                return _parse(project, section)
     return Config()
 
 
@@ -97,35 +104,43 @@ def select_instances(config: Config, names: Sequence[str]) -> tuple[InstanceConf
     return tuple(known[name] for name in names)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: not TOML: {error}") from error
+def _section(table: dict[str, Any]) -> Any:
+    """What a `pyproject.toml` has at [tool.conformance]; None for nothing."""
+    tool = table.get("tool")
+    return tool.get("conformance") if isinstance(tool, dict) else None
 
 
-def _parse(path: Path, table: dict[str, Any]) -> Config:
-    # In a file of its own the keys may stand alone or under [tool.conformance].
-    if set(table) == {"tool"}:
-        table = table["tool"].get("conformance", {})
-    try:
-        file = msgspec.convert(table, _File)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"{path}: {error}") from error
-    if not file.backends:
-        return Config(source=path)
-    instances = []
-    for name, entry in file.backends.items():
-        if entry.kind not in kinds():
-            raise InvalidInput(
-                f"{path}: backends.{name}: no backend kind {entry.kind!r}; "
-                f"known: {', '.join(kinds())}"
-            )
-        if not 0 < entry.deadline <= 3600:
-            raise InvalidInput(
-                f"{path}: backends.{name}: deadline={entry.deadline:g} is outside (0, 3600] seconds"
-            )
-        instances.append(InstanceConfig(name=name, **msgspec.structs.asdict(entry)))
-    return Config(tuple(instances), path)
+def _parse(path: Path, table: Any) -> Config:
+    backends = _table(path, "", table)
+    for key in backends:
+        if key != "backends":
+            invalid(str(path), "", f"unknown key {excerpt(key)}; known: backends")
+    instances = _table(path, "backends", backends.get("backends", {})).items()
+    found = tuple(_instance(path, name, entry) for name, entry in instances)
+    return Config(found or _DEFAULTS, path)
+
+
+def _table(path: Path, where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        invalid(str(path), where, f"expected a table, got {excerpt(value)}")
+    return value
+
+
+def _instance(path: Path, name: str, value: Any) -> InstanceConfig:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        invalid(
+            str(path),
+            "backends",
+            f"{excerpt(name)} cannot be a backend's name: up to 64 letters, digits, . _ + -, "
+            f"and none of {', '.join(_RESERVED)}",
+        )
+    where = f"backends.{name}"
+    entry = convert(_table(path, where, value), _Instance, f"{path}: {where}")
+    if entry.kind not in kinds():
+        near = difflib.get_close_matches(entry.kind, kinds(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(kinds())
+        invalid(str(path), where, f"no backend kind {excerpt(entry.kind)}; known: {known}{hint}")
+    if not 0 < entry.deadline <= 3600:
+        invalid(str(path), where, f"deadline={entry.deadline:g} is outside (0, 3600] seconds")
+    return InstanceConfig(name=name, **msgspec.structs.asdict(entry))

@@ -79,6 +79,11 @@ class RecordLayout:
         """Bytes."""
         return self.struct.size
 
+    def offset(self, name: str) -> int:
+        """Where a field begins, in bytes."""
+        names = [field.name for field in self.fields]
+        return sum(field.bits for field in self.fields[: names.index(name)]) // 8
+
     def pack(self, **values: int) -> bytes:
         """The record's bytes; every field has to be named, once.
 

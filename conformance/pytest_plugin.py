@@ -214,7 +214,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make room for the session's state."""
     if config.getoption("conformance_cases") < 1:
         raise pytest.UsageError(f"--cases {config.getoption('conformance_cases')}: at least 1")
+    for name in ("conformance_json", "conformance_out"):
+        _check_writable(config.getoption(name))
     config.stash[_STATE] = RunState(config)
+
+
+def _check_writable(target: str | None) -> None:
+    if target is None:
+        return
+    from conformance.engine.files import check_writable
+    from conformance.errors import InvalidArgument
+
+    try:
+        check_writable(Path(target))
+    except InvalidArgument as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def run_state(config: pytest.Config) -> RunState:
@@ -227,7 +241,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     state = session.config.stash[_STATE]
     target = session.config.getoption("conformance_json")
     if target is not None and state.harness is not None and state.image is not None:
-        from conformance.engine.finding import write_atomically
+        from conformance.engine.files import write_atomically
         from conformance.report.json_result import dump_result
 
         text = dump_result(state.harness, state.usable, [state.image])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import difflib
 import json
 import mmap
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from backends.guest import Guest, Result, prepare
 from backends.process import memory_file, popen, stop, tail
 from backends.session import RestartingSession
 from backends.unicorn_model.loader import PayloadError, load
-from backends.unicorn_model.model import End, Entry, Stop
+from backends.unicorn_model.messages import End, Entry, Stop
 from conformance.case.image import Image
 from conformance.case.machine import Machine
 from conformance.errors import BackendError
@@ -49,10 +50,14 @@ class UnicornBackend:
 
     def probe(self) -> Availability:
         """Whether Unicorn can be imported, and which."""
+        binary = self.config.binary
+        if binary and shutil.which(binary) is None:
+            return Availability(False, reason=f"{binary} not found", remedy="name a Python")
         try:
-            return Availability(True, version=version("unicorn"))
-        except PackageNotFoundError as error:
+            import unicorn
+        except ImportError as error:
             return Availability(False, reason=str(error), remedy="pip install unicorn")
+        return Availability(True, version=str(unicorn.unicorn.__version__))
 
     def open(self, image: Image, machine: Machine) -> Session:
         """Start the model's process."""
@@ -67,16 +72,12 @@ class _Engine:
     """
 
     def __init__(self, backend: UnicornBackend, image: Image, machine: Machine) -> None:
-        import unicorn.x86_const
-
         self._config = backend.config
         self._image = image
         self._guest = Guest(image, self._read)
         self.console = bytearray()
         model = self._config.cpu or _CPUS[machine.cpu_profile]
-        cpu = getattr(unicorn.x86_const, model, None)
-        if cpu is None:
-            raise BackendError(f"{self._config.name}: Unicorn has no processor model {model!r}")
+        cpu = _cpu(self._config.name, model)
         with contextlib.ExitStack() as stack:
             ram = memory_file("ram", size=machine.ram_bytes)
             stack.callback(os.close, ram)
@@ -132,6 +133,9 @@ class _Engine:
             return self._guest.interrupted(Outcome.DEADLINE, detail)
         except (EOFError, OSError):
             return self._guest.interrupted(Outcome.BACKEND_CRASHED, self.last_words())
+        except (KeyError, TypeError, ValueError) as error:
+            detail = f"the worker's answer makes no sense: {error!r}"
+            return self._guest.interrupted(Outcome.BACKEND_CRASHED, detail)
         self.console = bytearray(stopped.console)
         if stopped.end is End.BELL:
             return self._guest.result(request)
@@ -176,6 +180,21 @@ class _Engine:
             return self._channel.poll(seconds) and self._channel.recv_bytes() == b"ready"
         except (EOFError, OSError):
             return False
+
+
+def _cpu(name: str, model: str) -> int:
+    """Unicorn's number of a processor model."""
+    try:
+        from unicorn import x86_const
+    except ImportError as error:
+        raise BackendError(f"{name}: {error}; pip install unicorn") from error
+    prefix = "UC_CPU_X86_"
+    known = {word: number for word, number in vars(x86_const).items() if word.startswith(prefix)}
+    if model not in known:
+        near = difflib.get_close_matches(model, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; they begin with {prefix}"
+        raise BackendError(f"{name}: Unicorn has no processor model {model!r}{hint}")
+    return int(known[model])
 
 
 def _environment() -> dict[str, str]:

@@ -41,6 +41,8 @@ def load(image: Image, payload: bytes) -> Writes:
     if memory_map is not None:
         writes.append((boot["memory_map"], memory_map))
     writes.append((boot["information"], _information(memory_map)))
+    taken = PROTOCOL.mailbox_states["taken"].to_bytes(4, "little")
+    writes.append((boot["mailbox"] + PROTOCOL.mailbox.offset("state"), taken))
     return writes
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import unicorn.unicorn_const as uc
@@ -13,58 +11,19 @@ import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc, UcError
 
 from backends.unicorn_model.exceptions import GateNotModelled, leads_to_shutdown
+from backends.unicorn_model.messages import End, Entry, Stop
 from backends.unicorn_model.mmu import Access, ControlState, NotModelled, PageFault, translate
 from backends.unicorn_model.ports import DebugPort, Ports
 
-__all__ = ["End", "Entry", "Model", "Stop"]
+__all__ = ["Model"]
 
 _PAGE_FAULT = 14
 _INVALID_OPCODE = 6
-_NEVER = 0xFFFFFFFF
 _ACCESSES = {
     uc.UC_MEM_READ: Access.READ,
     uc.UC_MEM_WRITE: Access.WRITE,
     uc.UC_MEM_FETCH: Access.FETCH,
 }
-
-
-class End(StrEnum):
-    """How a run of the model ended."""
-
-    BELL = "bell"
-    """The guest rang."""
-    SHUTDOWN = "shutdown"
-    """The processor shut down: a triple fault."""
-    HALTED = "halted"
-    """The guest halted, with nothing that could wake it."""
-    NOT_MODELLED = "not-modelled"
-    """The guest did something the model has no rule for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The end of a run, with one line about it."""
-
-    end: End
-    detail: str
-    console: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The state a Multiboot loader enters the kernel in (Multiboot 0.6.96, section 3.2).
-
-    Attributes:
-        address: the kernel's entry point.
-        magic: for EAX.
-        information: for EBX.
-        descriptor_table: physical address of a GDT whose entries 1 and 2 are flat code and data.
-    """
-
-    address: int
-    magic: int
-    information: int
-    descriptor_table: int
 
 
 class Model:
@@ -90,6 +49,9 @@ class Model:
         # Only now: loading a segment register reads the GDT, and outside of emulation Unicorn
         # crashes in that read when it has to ask for a translation.
         processor.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+        # No address ends a run. (Where there is one, Unicorn looks it up when the run is over, and
+        # the look-up of a page that is not mapped would pass for a page fault of the guest.)
+        processor.ctl_exits_enabled(True)
         debug_port = DebugPort()
         run = _Run(processor, self._memory, Ports({DebugPort.PORT: debug_port}), debug_port)
         end, detail = run.go(entry.address)
@@ -133,7 +95,7 @@ class _Run:
         """Run from an address to the end."""
         problem = ""
         try:
-            self._processor.emu_start(address, _NEVER)
+            self._processor.emu_start(address, until=0)
         except UcError as error:
             problem = f"{error} at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
         if self._not_modelled is not None:

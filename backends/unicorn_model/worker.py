@@ -17,7 +17,8 @@ import sys
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
-from backends.unicorn_model.model import Entry, Model
+from backends.unicorn_model.messages import Entry
+from backends.unicorn_model.model import Model
 
 __all__ = ["main"]
 

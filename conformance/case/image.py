@@ -7,10 +7,12 @@ its end, up to the reset vector in the last 16 bytes, the loader (kernel/boot/ro
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import io
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +70,8 @@ class Image:
 
     def __post_init__(self) -> None:
         for part, data in (("kernel", self.kernel), ("loader", self.loader)):
-            try:
+            with _reading(self.name, part):
                 ELFFile(io.BytesIO(data))
-            except (ELFError, ValueError) as error:
-                raise ImageError(
-                    f"image {self.name}: the {part} is not an ELF file: {error}"
-                ) from error
 
     @functools.cached_property
     def id(self) -> ImageId:
@@ -86,7 +84,8 @@ class Image:
     @functools.cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The kernel's loadable segments, by physical address."""
-        return _segments(self.kernel)
+        with _reading(self.name, "kernel"):
+            return _segments(self.kernel)
 
     @functools.cached_property
     def entry(self) -> int:
@@ -96,12 +95,12 @@ class Image:
     @functools.cached_property
     def symbols(self) -> dict[str, int]:
         """The kernel's symbols and their virtual addresses."""
-        table = ELFFile(io.BytesIO(self.kernel)).get_section_by_name(".symtab")
-        if not isinstance(table, SymbolTableSection):
-            raise ImageError(f"image {self.name}: the kernel has no symbol table")
-        return {
-            symbol.name: int(symbol["st_value"]) for symbol in table.iter_symbols() if symbol.name
-        }
+        with _reading(self.name, "kernel"):
+            table = ELFFile(io.BytesIO(self.kernel)).get_section_by_name(".symtab")
+            if not isinstance(table, SymbolTableSection):
+                raise ImageError(f"image {self.name}: the kernel has no symbol table")
+            symbols = [(each.name, int(each["st_value"])) for each in table.iter_symbols()]
+        return {name: value for name, value in symbols if name}
 
     def physical(self, symbol: str) -> int:
         """The physical address of a symbol of the kernel's window.
@@ -134,7 +133,9 @@ class Image:
         rom = bytearray(_ROM_SIZE)
         rom[: len(self.kernel)] = self.kernel
         rom[_ROM_PAYLOAD : _ROM_PAYLOAD + len(payload)] = payload
-        for segment in _segments(self.loader):
+        with _reading(self.name, "loader"):
+            loader = _segments(self.loader)
+        for segment in loader:
             start = segment.address - (0x1_0000_0000 - _ROM_SIZE)
             if start < _ROM_PAYLOAD + len(payload) or start + len(segment.data) > _ROM_SIZE:
                 raise ImageError(
@@ -170,6 +171,15 @@ class Image:
                 f"but the file says {packed.get('sha256')!r}"
             )
         return image
+
+
+@contextlib.contextmanager
+def _reading(name: str, part: str) -> Iterator[None]:
+    """Turns what the ELF reader says of a damaged file into an ImageError."""
+    try:
+        yield
+    except (ELFError, ValueError) as error:
+        raise ImageError(f"image {name}: the {part} is not an ELF file: {error}") from error
 
 
 def _inflate(text: str) -> bytes:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.case.image import IMAGES, default_image
+from conformance.case.wire import one_line
 from conformance.commands.options import config_option
 from conformance.config import load_config
 from conformance.engine.setup import probe_instances
@@ -50,4 +51,4 @@ def doctor(config: Path | None) -> int:
 
 def _row(name: str, kind: str, usable: bool, *words: str) -> list[Text]:
     answer = Text("yes", style="green") if usable else Text("no", style="red")
-    return [Text(name), Text(kind), answer, *map(Text, words)]
+    return [Text(name), Text(kind), answer, *map(Text, map(one_line, words))]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from conformance.case.image import default_image
+from conformance.engine.files import check_writable
 from conformance.engine.finding import load_record
 from conformance.errors import InvalidInput
 from conformance.judge.compare import canonical_value
@@ -38,6 +39,7 @@ def export(file: Path, folder: Path) -> None:
             f"{file}: the case is for image {record.case.image.sha256[:12]}, "
             f"the installed one is {image.id.sha256[:12]}"
         )
+    check_writable(folder)
     write_reproducer(folder, record.case, image, expect(record.case, image).events)
     click.echo(f"{folder}: see README.txt there")
 

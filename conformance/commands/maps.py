@@ -14,7 +14,7 @@ from conformance.case.importers import import_map
 from conformance.case.map_file import NamedMap, dump_map
 from conformance.case.memory_map import MemoryMap, RegionType, type_name
 from conformance.commands.options import output_file
-from conformance.engine.finding import write_atomically
+from conformance.engine.files import write_atomically
 
 __all__ = ["maps"]
 

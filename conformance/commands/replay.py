@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from conformance.case.image import Image
+from conformance.case.wire import one_line
 from conformance.commands.options import backend_option, config_option, image_option
 from conformance.commands.run import exit_status
 from conformance.config import load_config
@@ -53,7 +54,7 @@ def replay(
     click.echo(f"backends {', '.join(each.instance.name for each in usable)}, and the oracle")
     signature = signature_of(result.verdict)
     if result.agrees:
-        click.echo(f"agree: {result.verdict.reason}")
+        click.echo(f"agree: {one_line(result.verdict.reason)}")
     else:
         click.echo(describe(Finding(signature, "replay", result, shrunk=True)))
     if record.signature and signature != record.signature:

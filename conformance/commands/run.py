@@ -11,14 +11,16 @@ import click
 import pytest
 
 from conformance import pytest_plugin
+from conformance.case.wire import one_line
 from conformance.commands.options import (
     backend_option,
     config_option,
     image_option,
     output_file,
 )
+from conformance.engine.files import check_writable
 from conformance.engine.harness import Harness
-from conformance.errors import InvalidArgument, InvalidInput
+from conformance.errors import ConformanceError, InvalidArgument, InvalidInput
 from conformance.judge.verdict import Status
 from conformance.report.console import RunConsole
 
@@ -52,17 +54,20 @@ class _Plugin:
         self.console = console
         self.harness: Harness | None = None
         self.problems: list[str] = []
-        self._config: pytest.Config | None = None
+        self.error: ConformanceError | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        self._config = session.config
         state = pytest_plugin.run_state(session.config)
         state.listener = self.console
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Make the harness now: what is wrong with it is the user's to hear first."""
         state = pytest_plugin.run_state(session.config)
-        self.harness = state.get()
+        try:
+            self.harness = state.get()
+        except ConformanceError as error:
+            self.error = error
+            raise session.Failed(str(error)) from error  # ends the session without a word
         assert state.image is not None
         single = sum("generated" not in item.name for item in session.items)
         generated = len(session.items) - single
@@ -157,6 +162,9 @@ def run(
 ) -> int:
     """Run suites on all backends and compare."""
     files = _suite_files(names)
+    for path in (out, json_file, junit):
+        if path is not None:
+            check_writable(path)
     seed = secrets.randbits(32) if seed is None else seed
     words: list[object] = [*files, "--cases", cases, "--conformance-seed", seed]
     words += ["--conformance-out", out.absolute(), "--rootdir", Path.cwd()]
@@ -174,6 +182,8 @@ def run(
     # None of the user's pytest settings or plugins has a say here.
     words += ["-c", os.devnull, "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:warnings"]
     words += ["-p", "no:logging", "-p", "no:faulthandler", "--import-mode=importlib"]
+    # The console prints while tests run.
+    words += ["--capture=no"]
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     console = RunConsole()
@@ -193,12 +203,17 @@ def _readable(path: Path) -> Path:
 def _conclude(
     plugin: _Plugin, console: RunConsole, status: int, json_file: Path | None, junit: Path | None
 ) -> int:
+    interrupted = status == pytest.ExitCode.INTERRUPTED
+    if plugin.error is not None:
+        raise plugin.error
+    if plugin.harness is None and interrupted:
+        raise KeyboardInterrupt
     if plugin.harness is None:
         raise InvalidInput("; ".join(plugin.problems) or f"pytest ended with status {int(status)}")
     console.conclude(plugin.harness, [path for path in (json_file, junit) if path is not None])
     for problem in plugin.problems:
-        click.echo(f"conformance: {problem}", err=True)
-    if status == pytest.ExitCode.INTERRUPTED:
+        click.echo(f"conformance: {one_line(problem)}", err=True)
+    if interrupted:
         click.echo("conformance: interrupted; what was found before is on disk", err=True)
         return 130
     if plugin.problems or status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):

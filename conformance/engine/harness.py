@@ -94,7 +94,7 @@ class Harness:
         result = assess(self.runner.submit(case, counted=True).result())
         finding = self._count(result, suite, assess)
         self.listener.ran(suite)
-        if finding is not None:
+        if finding is not None and _can_shrink(finding):
             end = time.monotonic() + self.patience
             self._reduce(finding, assess, lambda: time.monotonic() < end)
         return result
@@ -136,7 +136,7 @@ class Harness:
             self.listener.ran(suite)
 
         explore(self.runner, strategy, cases=count, seed=self.seed, on_result=on_result)
-        for finding in fresh:
+        for finding in filter(_can_shrink, fresh):
             self._shrink(finding, strategy, assess=assess, cases=count, known=known)
         return list(seen.values())
 
@@ -234,6 +234,12 @@ class Harness:
                 self.folder / "divergences", image=image, instances=self.instances, seed=self.seed
             )
         self.listener.found(finding)
+
+
+def _can_shrink(finding: Finding) -> bool:
+    """There is something to keep: where no engine took part, no case is smaller than another."""
+    verdict = finding.result.verdict
+    return verdict.difference is not None or verdict.status is Status.DIVERGE
 
 
 def _size(case: Case) -> tuple[int, int, int]:

@@ -77,6 +77,8 @@ class _Lane:
     """
 
     _OPEN = 2
+    # An engine that does not start this often in a row is not asked again: its first words stand.
+    _TRIES = 3
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -84,16 +86,22 @@ class _Lane:
         self.statistics = BackendStatistics()
         self._sessions: dict[tuple[ImageId, Machine], Session] = {}
         self._current: Session | None = None
+        self._failures: dict[tuple[ImageId, Machine], list[Observation]] = {}
         self._stopping = False
         self._guard = threading.Lock()
         self.executor = ThreadPoolExecutor(1, thread_name_prefix=f"conformance-{self.name}")
 
     def run(self, image: Image, machine: Machine, request: Request) -> Observation:
         """Run a case in the open session of its image and machine."""
+        failures = self._failures.setdefault((image.id, machine), [])
+        if len(failures) >= self._TRIES:
+            return failures[0]
         try:
             session = self._session(image, machine)
         except Exception as error:
-            return _not_opened(self.name, error)
+            failures.append(_not_opened(self.name, error))
+            return failures[-1]
+        failures.clear()
         try:
             return self._timed(session, request)
         except Exception as error:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.case.image import Image
+from conformance.case.wire import one_line
 from conformance.engine.finding import Finding
 from conformance.engine.harness import Harness
 from conformance.engine.setup import Probed
@@ -44,11 +45,10 @@ class RunConsole:
             transient=True,
         )
         self._task = self._progress.add_task("starting", total=None, note="")
-        self._announced: set[str] = set()
+        self._announced: set[tuple[Status, str]] = set()
         self._usable: Sequence[Probed] = ()
 
     def __enter__(self) -> RunConsole:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -57,7 +57,8 @@ class RunConsole:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._usable:
+            self._progress.stop()
 
     def begin(self, harness: Harness, usable: Sequence[Probed], image: Image, total: int) -> None:
         """Say what is going to run, on what."""
@@ -69,6 +70,7 @@ class RunConsole:
             self._print(f"skipped  {skipped.what}: {skipped.reason}", "yellow")
         self._print(f"seed     {harness.seed}")
         self._progress.update(self._task, total=total)
+        self._progress.start()
 
     def started(self, suite: str, what: str, cases: int) -> None:
         """So many cases of a suite are next."""
@@ -80,9 +82,9 @@ class RunConsole:
 
     def found(self, finding: Finding) -> None:
         """A cause was seen for the first time, or has been shrunk."""
-        if finding.signature not in self._announced:
-            self._announced.add(finding.signature)
-            status = Status.FLAKY if finding.flaky else finding.result.verdict.status
+        status = Status.FLAKY if finding.flaky else finding.result.verdict.status
+        if (status, finding.signature) not in self._announced:
+            self._announced.add((status, finding.signature))
             self._print(f"{status}: {finding.signature}", _STYLES[status])
         self._progress.update(self._task, note="" if finding.shrunk else "shrinking …")
 
@@ -101,7 +103,7 @@ class RunConsole:
             rate = statistics.runs / statistics.seconds if statistics.seconds else 0.0
             table.add_row(
                 Text(each.instance.name),
-                Text(each.availability.version),
+                Text(one_line(each.availability.version)),
                 str(statistics.counted),
                 f"{statistics.seconds:.1f}",
                 f"{rate:.0f}",
@@ -119,4 +121,4 @@ class RunConsole:
             self._print(f"wrote {file}")
 
     def _print(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(one_line(text), style=style), soft_wrap=True)

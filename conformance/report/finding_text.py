@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.case.wire import one_line
 from conformance.engine.finding import Finding
 from conformance.engine.harness import Harness
 from conformance.judge.verdict import Status
@@ -20,16 +21,16 @@ def describe(finding: Finding) -> str:
     instances = "1 case" if finding.instances == 1 else f"{finding.instances} cases"
     status = "flaky" if finding.flaky else verdict.status
     lines = [
-        f"{status}: {finding.signature}",
-        f"  culprit   {verdict.culprit}",
-        f"  why       {verdict.reason}",
-        f"  seen in   {instances} of suite {finding.suite}",
+        f"{status}: {one_line(finding.signature)}",
+        f"  culprit   {one_line(verdict.culprit)}",
+        f"  why       {one_line(verdict.reason)}",
+        f"  seen in   {instances} of suite {one_line(finding.suite)}",
         *describe_case(finding),
     ]
     if verdict.difference is not None:
         lines += ["", show(verdict, result.observations, result.expectation)]
     if finding.path is not None:
-        lines += ["", f"  replay    conformance replay {finding.path}"]
+        lines += ["", f"  replay    conformance replay {one_line(str(finding.path))}"]
     return "\n".join(lines)
 
 
@@ -65,5 +66,5 @@ def summary(harness: Harness) -> list[str]:
     lines = [f"seed {harness.seed}: {counts or 'nothing was run'}"]
     for name, statistics in harness.runner.statistics.items():
         lines.append(f"{name}: {statistics.counted} cases, {statistics.seconds:.1f} s")
-    lines += [f"skipped {each.what}: {each.reason}" for each in harness.skipped]
+    lines += [one_line(f"skipped {each.what}: {each.reason}") for each in harness.skipped]
     return lines

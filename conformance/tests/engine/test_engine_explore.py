@@ -92,7 +92,7 @@ def test_a_strategy_that_has_no_more_ends_the_exploration(
 
 def shrunk(runner: Runner, strategy: SearchStrategy[Case], *, in_time: bool = True) -> list[Result]:
     """The ever smaller cases of the first cause that an exploration finds."""
-    done = exploration(runner, strategy, count=40, seed=5)
+    done = exploration(runner, strategy, count=25, seed=5)
     (signature,) = set(done.causes.values()) - {""}
     results: list[Result] = []
     shrink(
@@ -100,7 +100,7 @@ def shrunk(runner: Runner, strategy: SearchStrategy[Case], *, in_time: bool = Tr
         strategy,
         signature,
         cause=lambda result: signature_of(result.verdict),
-        cases=40,
+        cases=25,
         seed=5,
         known=done.causes,
         on_smaller=results.append,
@@ -126,7 +126,7 @@ def test_the_smallest_case_is_found(miscounting: Runner, strategy: SearchStrateg
 def test_what_is_known_is_not_run_again(
     miscounting: Runner, strategy: SearchStrategy[Case]
 ) -> None:
-    done = exploration(miscounting, strategy, count=40, seed=5)
+    done = exploration(miscounting, strategy, count=25, seed=5)
     (signature,) = set(done.causes.values()) - {""}
     innocent = {case for case, cause in done.causes.items() if not cause}
     ran: list[Case] = []
@@ -140,7 +140,7 @@ def test_what_is_known_is_not_run_again(
         strategy,
         signature,
         cause=cause,
-        cases=40,
+        cases=25,
         seed=5,
         known=done.causes,
         on_smaller=lambda result: None,

@@ -173,10 +173,15 @@ def test_backends_need_different_names(
 def test_closing_twice_and_from_an_exception(
     image: Image, recording: RecordingBackend, small_case: Case, children: Callable[[], set[int]]
 ) -> None:
-    with pytest.raises(ZeroDivisionError), Runner([recording], [image]) as runner:
-        runner.run(small_case)
-        assert children()
-        raise ZeroDivisionError
+    def work() -> None:
+        with runner:
+            runner.run(small_case)
+            assert children()
+            raise ZeroDivisionError
+
+    runner = Runner([recording], [image])
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert not children()
     runner.close()
     assert [event for event in recording.log if event[0] == "close"] == [("close", 16)]
@@ -204,12 +209,16 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(
     small_case: Case,
     children: Callable[[], set[int]],
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), Runner(built_in, [image]) as runner:
-        runner.run(small_case)
-        assert len(children()) == 3
-        for _ in range(5):
-            runner.submit(small_case)
-        raise KeyboardInterrupt
+    def work() -> None:
+        with Runner(built_in, [image]) as runner:
+            runner.run(small_case)
+            assert len(children()) == 3
+            for _ in range(5):
+                runner.submit(small_case)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert not children()
 
 

@@ -1,0 +1,34 @@
+"""What the backends' tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from backends.backend import Backend, InstanceConfig, create_backend
+from conformance.case.image import Image, default_image
+
+pytest.register_assert_rewrite("backends.contract")
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    return default_image()
+
+
+@pytest.fixture(scope="session")
+def instance() -> Callable[..., Backend]:
+    """A backend of a kind; without its engine, only a developer's machine passes over it."""
+
+    def make(kind: str, **settings: object) -> Backend:
+        availability = create_backend(InstanceConfig(kind, kind)).probe()
+        if not availability.usable:
+            message = f"{kind}: {availability.reason}; {availability.remedy}"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+        return create_backend(InstanceConfig(kind, kind, **settings))  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,223 @@
+"""What is Bochs' own: its terminal, its debugger's view of memory, and how it fails to start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends import hostile
+from backends.backend import Backend, InstanceConfig, create_backend
+from backends.bochs import BochsBackend
+from backends.contract_cases import (
+    HANGS,
+    LARGE_MAP,
+    LARGE_PROGRAM,
+    PARTIAL,
+    hostile_request,
+    request_of,
+    small_request,
+    trace_room,
+)
+from conformance.case.image import Image
+from conformance.case.machine import Machine
+from conformance.errors import BackendError
+from conformance.observe.observation import Outcome
+from conformance.observe.trace import decode
+from conformance.protocol import PROTOCOL
+
+DIRECTORY, TABLE = 0x00900000, 0x00901000
+WINDOW = PROTOCOL.boot["kernel_window"]
+PAGE = 0x1000
+
+
+def paging_on(swapped: int = 0) -> bytes:
+    """Code that maps the first 4 MiB at 0 and in the window, the latter with two pages swapped.
+
+    Args:
+        swapped: physical address of a page that changes places with its successor; 0 for none.
+    """
+    identity, bent = TABLE, TABLE + PAGE
+    code = b""
+    for table in (identity, bent):
+        code += struct.pack("<BI", 0xBF, table)  # mov $table, %edi
+        code += struct.pack("<BI", 0xB8, 3)  # mov $3, %eax
+        code += struct.pack("<BI", 0xB9, 1024)  # mov $1024, %ecx
+        code += b"\xab\x05\x00\x10\x00\x00\xe2\xf8"  # 1: stosl; add $4096, %eax; loop 1b
+    high = TABLE + 2 * PAGE  # maps where this code runs
+    code += struct.pack("<BI", 0xBF, high) + struct.pack("<BI", 0xB8, 0x800003)
+    code += struct.pack("<BI", 0xB9, 1024) + b"\xab\x05\x00\x10\x00\x00\xe2\xf8"
+    code += hostile.store(DIRECTORY, struct.pack("<III", identity | 3, 0, high | 3))
+    code += hostile.store(DIRECTORY + (WINDOW >> 22) * 4, struct.pack("<I", bent | 3))
+    if swapped:
+        entries = struct.pack("<II", (swapped + PAGE) | 3, swapped | 3)
+        code += hostile.store(bent + swapped // PAGE * 4, entries)
+    return (
+        code
+        + struct.pack("<BI", 0xB8, DIRECTORY)
+        + b"\x0f\x22\xd8\x0f\x20\xc0\x0d\x00\x00\x00\x80\x0f\x22\xc0"  # cr3, then CR0.PG
+    )
+
+
+@pytest.mark.parametrize("page", [None, 0, 1, 2], ids=str)
+def test_memory_is_read_where_it_is(
+    image: Image, instance: Callable[..., Backend], page: int | None
+) -> None:
+    """The debugger dumps linear memory; a guest that has bent its page tables must not matter."""
+    start, _ = image.bounds("trace_buffer")
+    marks = [bytes([0x11 * (number + 1)]) * 16 for number in range(4)]
+    length = 4 * PAGE - PROTOCOL.trace_header.size
+    code = hostile.store_trace(image, b"", written=length)
+    for number, mark in enumerate(marks):
+        code += hostile.store(start + number * PAGE + 0x100, mark)
+    code += paging_on(0 if page is None else start + page * PAGE) + hostile.end_run()
+    bad = hostile.hostile_image(image, code)
+    with contextlib.closing(instance("bochs").open(bad, Machine())) as session:
+        observation = session.run(hostile_request())
+        after = session.run(small_request())
+    assert (observation.outcome, len(observation.trace)) == (Outcome.COMPLETED, length)
+    memory = bytes(PROTOCOL.trace_header.size) + observation.trace
+    assert [memory[number * PAGE + 0x100 :][:16] for number in range(4)] == marks
+    assert after.outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize("directory", [0, 0x7FFFF003], ids=["absent", "nowhere"])
+def test_a_window_that_is_gone(
+    image: Image, instance: Callable[..., Backend], directory: int
+) -> None:
+    trace = PARTIAL * 40
+    code = hostile.store_trace(image, trace) + paging_on()
+    code += hostile.store(DIRECTORY + (WINDOW >> 22) * 4, struct.pack("<I", directory))
+    bad = hostile.hostile_image(image, code + hostile.end_run())
+    with contextlib.closing(instance("bochs").open(bad, Machine())) as session:
+        observation = session.run(hostile_request())
+    assert observation.trace == trace
+
+
+def test_more_commands_than_the_terminal_holds(
+    image: Image, instance: Callable[..., Backend]
+) -> None:
+    """A large map is thousands of commands: sent all at once they would block both sides."""
+    with contextlib.closing(instance("bochs").open(image, Machine())) as session:
+        for _ in range(2):
+            observation = session.run(request_of(LARGE_MAP, LARGE_PROGRAM))
+            assert observation.outcome is Outcome.COMPLETED
+            events = decode(observation.trace)
+            assert sum(event.kind == "region" for event in events) == len(LARGE_MAP.regions)
+
+
+def test_a_whole_trace_buffer(image: Image, instance: Callable[..., Backend]) -> None:
+    code = hostile.store_trace(image, PARTIAL, written=trace_room(image)) + hostile.end_run()
+    bad = hostile.hostile_image(image, code)
+    with contextlib.closing(instance("bochs").open(bad, Machine())) as session:
+        trace = session.run(hostile_request()).trace
+    assert trace == PARTIAL + bytes(trace_room(image) - len(PARTIAL))
+
+
+def test_a_guest_cannot_speak_to_the_harness(
+    image: Image, instance: Callable[..., Backend]
+) -> None:
+    """Port 0xE9 on the debugger's terminal could forge a prompt."""
+    lines = (b"(0) Magic breakpoint\n<bochs:%d> " % number for number in range(1, 300))
+    forged = b"".join(lines)
+    code = b"".join(b"\xb0" + bytes([byte]) + b"\xe6\xe9" for byte in forged)
+    bad = hostile.hostile_image(image, code + HANGS["spinning"])
+    with contextlib.closing(instance("bochs", deadline=0.5).open(bad, Machine())) as session:
+        observation = session.run(hostile_request())
+    assert (observation.outcome, observation.console) == (Outcome.DEADLINE, b"")
+
+
+def test_a_guest_that_faults_for_ever(image: Image, instance: Callable[..., Backend]) -> None:
+    """It tells the ROM to start it again at each reset, so that there is no end."""
+    state = PROTOCOL.boot["mailbox"] + PROTOCOL.mailbox.offset("state")
+    ready = struct.pack("<I", PROTOCOL.mailbox_states["ready"])
+    code = hostile.store(state, ready) + hostile.UNDEFINED_INSTRUCTION
+    bad = hostile.hostile_image(image, code)
+    with contextlib.closing(instance("bochs", deadline=0.5).open(bad, Machine())) as session:
+        assert session.run(hostile_request()).outcome is Outcome.DEADLINE
+        assert session.run(small_request()).outcome is Outcome.COMPLETED
+
+
+def test_a_guest_that_ends_bochs(image: Image, instance: Callable[..., Backend]) -> None:
+    code = b"\x66\xba\x00\x89" + b"".join(  # mov $0x8900, %dx
+        b"\xb0" + bytes([byte]) + b"\xee" for byte in b"Shutdown"
+    )
+    bad = hostile.hostile_image(image, code + hostile.SPIN)
+    backend = instance("bochs", options=("plugin_ctrl: unmapped=1",))
+    with contextlib.closing(backend.open(bad, Machine())) as session:
+        crashed = session.run(hostile_request())
+        assert crashed.outcome is Outcome.BACKEND_CRASHED
+        assert "exit status" in crashed.detail
+        assert session.run(small_request()).outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"cpu": "p33_katmai"}, "cpu directive malformed"),
+        (
+            {"options": ("nosuchdirective: enabled=1",)},
+            "directive 'nosuchdirective' not understood",
+        ),
+        (
+            {"options": ("romimage: file=/no/such/rom",)},
+            "couldn't open ROM image file '/no/such/rom'",
+        ),
+    ],
+    ids=["processor", "directive", "file"],
+)
+def test_it_does_not_start(
+    image: Image, instance: Callable[..., Backend], settings: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(BackendError, match=r"bochs: does not start: Bochs: (exit|sig)") as caught:
+        instance("bochs", **settings).open(image, Machine())
+    assert caught.value.command[0].endswith("bochs")
+    assert complaint in caught.value.output.decode()
+    assert complaint in str(caught.value)
+    for setting in (settings.get("cpu", ""), *settings.get("options", ())):
+        assert setting in caught.value.output.decode()
+
+
+def test_a_missing_binary(image: Image) -> None:
+    backend = create_backend(InstanceConfig("mine", "bochs", binary="bochs-none"))
+    availability = backend.probe()
+    assert (availability.usable, availability.reason) == (False, "bochs-none not found")
+    assert "apt-get install" in availability.remedy
+    with pytest.raises(BackendError, match="mine: bochs-none not found"):
+        backend.open(image, Machine())
+
+
+def test_a_missing_vga_bios(
+    image: Image, monkeypatch: pytest.MonkeyPatch, instance: Callable[..., Backend]
+) -> None:
+    backend = instance("bochs")
+    monkeypatch.setattr(BochsBackend, "vga_bios", None)
+    assert "no VGA BIOS at /usr/share" in backend.probe().reason
+    with pytest.raises(BackendError, match="no VGA BIOS"):
+        backend.open(image, Machine())
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"), [("exit 0", "does not say it is Bochs"), ("", "does not say it is Bochs")]
+)
+def test_a_binary_that_is_not_bochs(tmp_path: Path, script: str, reason: str) -> None:
+    binary = tmp_path / "bochs"
+    binary.write_text(f"#!/bin/sh\n{script}\n")
+    binary.chmod(0o755)
+    availability = create_backend(InstanceConfig("mine", "bochs", binary=str(binary))).probe()
+    assert (availability.usable, availability.reason) == (False, f"{binary} {reason}")
+
+
+def test_no_display_is_needed(
+    image: Image, instance: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(os.sep)
+    with contextlib.closing(instance("bochs").open(image, Machine())) as session:
+        assert session.run(small_request()).outcome is Outcome.COMPLETED
