@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from conformance.engine.runner import Result
     from conformance.engine.setup import Probed
 
+# A backend's author sees what a contract test compared.
+pytest.register_assert_rewrite("backends.contract")
+
 __all__ = ["DifferentialTest", "RunState", "differential"]
 
 _DEFAULT_CASES = 100

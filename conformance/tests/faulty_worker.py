@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
-from backends.unicorn_model.model import Entry, Model
+from backends.unicorn_model.messages import Entry
+from backends.unicorn_model.model import Model
 
 
 def crash(channel: Connection) -> None:
