@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from backends.backend import Backend, InstanceConfig, create_backend
 from conformance.case.image import Image, default_image
+
+# What tests share and pytest does not find by itself.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 pytest.register_assert_rewrite("backends.contract")
 

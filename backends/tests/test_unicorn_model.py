@@ -11,6 +11,7 @@ import pytest
 from unicorn import x86_const
 
 from backends import hostile
+from backends.unicorn_model.cpu_profile import PROFILES
 from backends.unicorn_model.exceptions import GateNotModelled, leads_to_shutdown
 from backends.unicorn_model.messages import End, Entry, Stop
 from backends.unicorn_model.model import Model
@@ -29,7 +30,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.ram = mmap.mmap(-1, RAM)
-        self.model = Model(self.ram, x86_const.UC_CPU_X86_PENTIUM3)
+        self.model = Model(self.ram, x86_const.UC_CPU_X86_PENTIUM3, PROFILES["pentium3"])
         self.put(0x7000, struct.pack("<QQQ", 0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF))
 
     def put(self, address: int, data: bytes) -> None:

@@ -92,7 +92,7 @@ class _Engine:
                 self.command = (
                     *(self._config.binary or sys.executable, "-P"),
                     *("-m", "backends.unicorn_model.worker"),
-                    *(str(theirs.fileno()), str(ram), str(cpu)),
+                    *(str(theirs.fileno()), str(ram), str(cpu), machine.cpu_profile),
                     *self._config.options,
                 )
                 try:

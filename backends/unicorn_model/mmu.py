@@ -2,130 +2,233 @@
 
 Unicorn asks here for every translation its TLB does not hold. What is returned is what the TLB may
 keep: a page that was only read is handed out as not writable, so that the first write comes here
-again and sets the dirty bit.
+again and sets the dirty flag.
+
+The parts: which registers count (control_state), what entries look like (paging_entries), who may
+do what (access_rights), what a fault says (page_fault_code), when the PDPTE registers are loaded
+(pdptes). Section numbers are those of
+the chapter when it is the fourth; editions that have it as the fifth keep the rest of each number.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Access", "ControlState", "PageFault", "Translation", "translate"]
+from backends.unicorn_model.access_rights import (
+    Access,
+    Privilege,
+    may_fetch,
+    may_read,
+    may_write,
+)
+from backends.unicorn_model.control_state import (
+    CR0_PG,
+    CR4_PAE,
+    CR4_PSE,
+    EFER_LME,
+    EFER_NXE,
+    ControlState,
+    PagingMode,
+    paging_mode,
+)
+from backends.unicorn_model.cpu_profile import CpuProfile
+from backends.unicorn_model.faults import NotModelled, PageFault
+from backends.unicorn_model.page_fault_code import FaultCause, page_fault_code
+from backends.unicorn_model.paging_entries import (
+    ACCESSED,
+    DIRTY,
+    EXECUTE_DISABLE,
+    PRESENT,
+    USER,
+    WRITABLE,
+    PagingFormat,
+    bits,
+    legacy_format,
+    pae_format,
+    pdpte_kind,
+)
+from backends.unicorn_model.physical_memory import PhysicalMemory
 
-_PRESENT, _WRITABLE, _USER, _ACCESSED, _DIRTY, _PAGE_SIZE = 0x1, 0x2, 0x4, 0x20, 0x40, 0x80
-_CR0_WP, _CR0_PG = 1 << 16, 1 << 31
-_CR4_PSE, _CR4_PAE = 1 << 4, 1 << 5
-_FRAME = 0xFFFFF000
+__all__ = ["AccessedOnFault", "Mmu", "Translation"]
 
-Memory = memoryview
-"""Guest RAM from physical 0; entries in it are read and, for their A and D bits, written."""
+_SMALL_PAGE = 1 << 12
+_CR3_DIRECTORY = bits(31, 12)  # 4.3, table 4-3
 
 
-class Access(Enum):
-    """What an access wants to do."""
+class AccessedOnFault(Enum):
+    """What becomes of the accessed flags of entries on the way to a page fault.
 
-    READ = "read"
-    WRITE = "write"
-    FETCH = "fetch"
+    The manual leaves that open. "Whenever the processor uses a paging-structure entry as part of
+    linear-address translation, it sets the accessed flag" (4.8) does not say if that goes for a
+    translation that then ends at an entry below, or whose rights do not permit the access. The
+    processor may cache entries on the way, and translations for accesses that are never made, and
+    sets accessed flags before it does (4.10.2.3, 4.10.3.1).
 
-
-@dataclass(frozen=True, slots=True)
-class ControlState:
-    """The registers that a translation depends on.
-
-    Attributes:
-        cr0, cr3, cr4: control registers.
-        user: the access is made at CPL 3.
+    Open are the entries used: those with P = 1 and no reserved bit set, at which the walk did not
+    stop. An entry that ends it "is used neither to reference another paging-structure entry nor to
+    map a page" (4.3, 4.4.2) and keeps its flag. So does each dirty flag: there was no write (4.8).
     """
 
-    cr0: int
-    cr3: int
-    cr4: int
-    user: bool
+    LEAVE = "leave"
+    SET = "set"
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A translation that succeeded.
+    """A translation that the access was allowed to use.
+
+    The rights are those that a TLB may keep for accesses of the same privilege, while control
+    registers and EFLAGS.AC remain what they are.
 
     Attributes:
-        physical: address of the 4 KiB frame.
-        writable: the TLB may let writes through without asking again.
+        physical: the physical address; up to MAXPHYADDR bits.
+        page_size: bytes of the page.
+        readable: reads need no new walk.
+        writable: nor do writes; the dirty flag is set by now.
+        executable: nor do instruction fetches.
     """
 
     physical: int
+    page_size: int
+    readable: bool
     writable: bool
+    executable: bool
+
+    @property
+    def frame(self) -> int:
+        """Address of the 4 KiB frame, which is a part of the page if the page is larger."""
+        return self.physical & -_SMALL_PAGE
 
 
-class PageFault(Exception):
-    """The access faults; `error_code` as in SDM 4.7."""
+class Mmu:
+    """The memory management unit of one processor.
 
-    def __init__(self, linear: int, error_code: int) -> None:
-        super().__init__(f"page fault at {linear:#x}, error code {error_code:#x}")
-        self.linear = linear
-        self.error_code = error_code
-
-
-class NotModelled(Exception):
-    """The guest chose a paging mode that this model does not have."""
-
-
-def translate(memory: Memory, state: ControlState, linear: int, access: Access) -> Translation:
-    """Translate a linear address.
-
-    Raises:
-        PageFault: the access is not allowed.
-        NotModelled: CR4 asks for PAE or for 4 MiB pages that are in use.
+    Args:
+        memory: holds the paging structures; their accessed and dirty flags are set in it.
+        profile: the processor.
+        accessed_on_fault: one of the behaviours that the manual permits.
     """
-    if not state.cr0 & _CR0_PG:
-        return Translation(linear & _FRAME, writable=True)  # 4.1.1: paging is off
-    if state.cr4 & _CR4_PAE:
-        raise NotModelled(f"CR4={state.cr4:#x}: PAE paging")
-    # 4.3: the directory entry, then the table entry.
-    directory_address = (state.cr3 & _FRAME) + (linear >> 22) * 4
-    directory = _read(memory, directory_address)
-    if not directory & _PRESENT:
-        raise PageFault(linear, _error_code(state, access, present=False))
-    if state.cr4 & _CR4_PSE and directory & _PAGE_SIZE:
-        raise NotModelled(f"page-directory entry {directory:#x}: a 4 MiB page")
-    table_address = (directory & _FRAME) + (linear >> 12 & 0x3FF) * 4
-    table = _read(memory, table_address)
-    if not table & _PRESENT:
-        raise PageFault(linear, _error_code(state, access, present=False))
-    # 4.6: access rights are those that both levels give.
-    rights = directory & table
-    if not _allowed(state, access, rights):
-        raise PageFault(linear, _error_code(state, access, present=True))
-    # 4.8: accessed on every level, dirty on the last, and only for an access that is allowed.
-    _set(memory, directory_address, directory, _ACCESSED)
-    dirty = _DIRTY if access is Access.WRITE else 0
-    _set(memory, table_address, table, _ACCESSED | dirty)
-    may_write = bool((table | dirty) & _DIRTY) and _allowed(state, Access.WRITE, rights)
-    return Translation(table & _FRAME, may_write)
 
+    def __init__(
+        self,
+        memory: PhysicalMemory,
+        profile: CpuProfile,
+        accessed_on_fault: AccessedOnFault = AccessedOnFault.LEAVE,
+    ) -> None:
+        self._memory = memory
+        self._profile = profile
+        self._accessed_on_fault = accessed_on_fault
+        self._page_directory_of = pdpte_kind(profile).physical
+        self._formats: dict[int, PagingFormat] = {}
 
-def _allowed(state: ControlState, access: Access, rights: int) -> bool:
-    """SDM 4.6.1, for the features of a processor without NX, SMEP and SMAP."""
-    if state.user and not rights & _USER:
-        return False
-    if access is Access.WRITE and not rights & _WRITABLE:
-        return not state.user and not state.cr0 & _CR0_WP
-    return True
+    def translate(
+        self, state: ControlState, linear: int, access: Access, privilege: Privilege
+    ) -> Translation:
+        """Translate the linear address of an access that lies in one page.
 
+        Args:
+            state: the control registers; their features are checked where they are written.
+            linear: below 2**32.
+            access: what the access does.
+            privilege: whose it is.
 
-def _error_code(state: ControlState, access: Access, *, present: bool) -> int:
-    """SDM 4.7: P, W/R, U/S; I/D stays 0 without NX and SMEP."""
-    return int(present) | int(access is Access.WRITE) << 1 | int(state.user) << 2
+        Raises:
+            PageFault: there is no translation, or it does not permit the access.
+            NotModelled: the state asks for 4-level paging.
+        """
+        if not state.cr0 & CR0_PG:
+            # 4.1.1: linear addresses are treated as physical addresses, and all may be accessed.
+            return Translation(linear, _SMALL_PAGE, True, True, True)
+        paging = self._format(state)
+        memory, size = self._memory, paging.entry_size
+        used: list[int] = []  # addresses of the entries that take part in the translation
 
+        # 4.3, 4.4.2: where the walk begins.
+        if paging.mode is PagingMode.PAE:
+            # Bits 31:30 select a PDPTE register. The table in memory is not looked at.
+            register = state.pdptes[linear >> 30]
+            if not register & PRESENT:
+                raise self._fault(state, linear, access, privilege, FaultCause.NOT_PRESENT, used)
+            table = self._page_directory_of(register)
+        else:
+            table = state.cr3 & _CR3_DIRECTORY
 
-def _read(memory: Memory, address: int) -> int:
-    # Memory that is not there reads as all ones, as on a bus that nobody answers on.
-    if address + 4 > len(memory):
-        return 0xFFFFFFFF
-    return int(struct.unpack_from("<I", memory, address)[0])
+        # 4.2: down the hierarchy, until an entry maps a page.
+        in_all, in_any = -1, 0
+        for level in paging.levels:
+            address = table + (linear >> level.shift & level.index_mask) * size
+            entry = memory.read(address, size)
+            # 4.3, 4.4.2: if P is 0 or a reserved bit is set, there is no translation; and if P is
+            # 0, no bit is reserved.
+            if not entry & PRESENT:
+                raise self._fault(state, linear, access, privilege, FaultCause.NOT_PRESENT, used)
+            kind = level.kinds[entry >> 7 & 1]
+            if entry & kind.reserved:
+                raise self._fault(state, linear, access, privilege, FaultCause.RESERVED_BIT, used)
+            used.append(address)
+            in_all &= entry
+            in_any |= entry
+            if kind.maps_page:
+                break
+            table = kind.physical(entry)
+        page_size = 1 << level.shift
+        physical = kind.physical(entry) | linear & page_size - 1
 
+        # 4.6.1: a right has to be given by every entry, and XD takes it away in any.
+        user_page = bool(in_all & USER)
+        readable = may_read(state, privilege, user_page=user_page)
+        writable = may_write(
+            state, privilege, user_page=user_page, writable=bool(in_all & WRITABLE)
+        )
+        executable = may_fetch(
+            state, privilege, user_page=user_page, execute_disable=bool(in_any & EXECUTE_DISABLE)
+        )
+        if access is Access.READ:
+            permitted = readable
+        elif access is Access.WRITE:
+            permitted = writable
+        else:
+            permitted = executable
+        if not permitted:
+            raise self._fault(state, linear, access, privilege, FaultCause.RIGHTS, used)
 
-def _set(memory: Memory, address: int, entry: int, bits: int) -> None:
-    if entry & bits != bits and address + 4 <= len(memory):
-        struct.pack_into("<I", memory, address, entry | bits)
+        # 4.8: accessed in every entry used; dirty in the one that maps the page, for a write.
+        for address in used:
+            memory.set_bits(address, size, ACCESSED)
+        if access is Access.WRITE:
+            memory.set_bits(used[-1], size, DIRTY)
+        # 4.8, 4.10.2.2: the TLB knows the dirty flag, and a write through a clean entry sets it.
+        dirty = access is Access.WRITE or bool(entry & DIRTY)
+        return Translation(physical, page_size, readable, writable and dirty, executable)
+
+    def _fault(
+        self,
+        state: ControlState,
+        linear: int,
+        access: Access,
+        privilege: Privilege,
+        cause: FaultCause,
+        used: list[int],
+    ) -> PageFault:
+        if self._accessed_on_fault is AccessedOnFault.SET:
+            for address in used:
+                self._memory.set_bits(address, self._format(state).entry_size, ACCESSED)
+        code = page_fault_code(state, access, privilege, cause)
+        return PageFault(linear, code, tuple(used))
+
+    def _format(self, state: ControlState) -> PagingFormat:
+        key = state.cr4 & (CR4_PSE | CR4_PAE) | state.efer & (EFER_NXE | EFER_LME)
+        paging = self._formats.get(key)
+        if paging is None:
+            paging = self._formats[key] = self._new_format(state)
+        return paging
+
+    def _new_format(self, state: ControlState) -> PagingFormat:
+        match paging_mode(state):
+            case PagingMode.LEGACY:
+                return legacy_format(self._profile, pse=bool(state.cr4 & CR4_PSE))
+            case PagingMode.PAE:
+                return pae_format(self._profile, nxe=bool(state.efer & EFER_NXE))
+            case mode:
+                raise NotModelled(f"CR4={state.cr4:#x}, EFER={state.efer:#x}: {mode.value} paging")

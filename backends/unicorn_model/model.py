@@ -10,15 +10,21 @@ import unicorn.unicorn_const as uc
 import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc, UcError
 
+from backends.unicorn_model.access_rights import Access, Privilege
+from backends.unicorn_model.control_state import CR0_PG, CR4_PAE, ControlState
+from backends.unicorn_model.cpu_profile import CpuProfile
 from backends.unicorn_model.exceptions import GateNotModelled, leads_to_shutdown
+from backends.unicorn_model.faults import NotModelled, PageFault
 from backends.unicorn_model.messages import End, Entry, Stop
-from backends.unicorn_model.mmu import Access, ControlState, NotModelled, PageFault, translate
+from backends.unicorn_model.mmu import Mmu
+from backends.unicorn_model.physical_memory import PhysicalMemory
 from backends.unicorn_model.ports import DebugPort, Ports
 
 __all__ = ["Model"]
 
 _PAGE_FAULT = 14
 _INVALID_OPCODE = 6
+_EFLAGS_AC = 1 << 18
 _ACCESSES = {
     uc.UC_MEM_READ: Access.READ,
     uc.UC_MEM_WRITE: Access.WRITE,
@@ -32,13 +38,15 @@ class Model:
     Args:
         ram: guest RAM, from physical 0.
         cpu: Unicorn's number of the processor model.
+        profile: what that processor's paging can do.
     """
 
-    def __init__(self, ram: mmap.mmap, cpu: int) -> None:
+    def __init__(self, ram: mmap.mmap, cpu: int, profile: CpuProfile) -> None:
         self._ram = ram
         self._memory = memoryview(ram)
         self._pointer = ctypes.addressof(ctypes.c_char.from_buffer(ram))
         self._cpu = cpu
+        self._profile = profile
 
     def run(self, entry: Entry) -> Stop:
         """Run from the entry state until the guest rings or can go no further."""
@@ -53,7 +61,9 @@ class Model:
         # the look-up of a page that is not mapped would pass for a page fault of the guest.)
         processor.ctl_exits_enabled(True)
         debug_port = DebugPort()
-        run = _Run(processor, self._memory, Ports({DebugPort.PORT: debug_port}), debug_port)
+        mmu = Mmu(PhysicalMemory(self._memory), self._profile)
+        ports = Ports({DebugPort.PORT: debug_port})
+        run = _Run(processor, self._memory, mmu, ports, debug_port)
         end, detail = run.go(entry.address)
         return Stop(end, detail, bytes(debug_port.console))
 
@@ -77,10 +87,11 @@ class _Run:
     """One run: the hooks, and what they found."""
 
     def __init__(
-        self, processor: Uc, memory: memoryview, ports: Ports, debug_port: DebugPort
+        self, processor: Uc, memory: memoryview, mmu: Mmu, ports: Ports, debug_port: DebugPort
     ) -> None:
         self._processor = processor
         self._memory = memory
+        self._mmu = mmu
         self._ports = ports
         self._debug_port = debug_port
         self._exception: int | None = None
@@ -123,10 +134,14 @@ class _Run:
             cr0=read(x86.UC_X86_REG_CR0),
             cr3=read(x86.UC_X86_REG_CR3),
             cr4=read(x86.UC_X86_REG_CR4),
-            user=read(x86.UC_X86_REG_CS) & 3 == 3,
+            alignment_check=bool(read(x86.UC_X86_REG_EFLAGS) & _EFLAGS_AC),
         )
+        privilege = Privilege.USER if read(x86.UC_X86_REG_CS) & 3 == 3 else Privilege.SUPERVISOR
         try:
-            translation = translate(self._memory, state, linear, _ACCESSES[access])
+            if state.cr0 & CR0_PG and state.cr4 & CR4_PAE:
+                # Unicorn does not say when CR3 is written, which is when PDPTEs are loaded.
+                raise NotModelled(f"CR4={state.cr4:#x}: PAE paging")
+            translation = self._mmu.translate(state, linear, _ACCESSES[access], privilege)
         except PageFault as fault:
             processor.reg_write(x86.UC_X86_REG_CR2, fault.linear)
             self._exception = _PAGE_FAULT
@@ -134,9 +149,11 @@ class _Run:
         except NotModelled as error:
             self._not_modelled = str(error)
             return False
+        readable = uc.UC_PROT_READ if translation.readable else 0
         writable = uc.UC_PROT_WRITE if translation.writable else 0
-        entry.paddr = translation.physical
-        entry.perms = uc.UC_PROT_READ | uc.UC_PROT_EXEC | writable
+        executable = uc.UC_PROT_EXEC if translation.executable else 0
+        entry.paddr = translation.frame
+        entry.perms = readable | writable | executable
         return True
 
     def _interrupt(self, processor: Any, vector: int, _: Any) -> None:

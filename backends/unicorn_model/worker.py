@@ -3,8 +3,9 @@
 A guest can crash Unicorn, and with it the process; the harness then sees a closed connection, and
 guest RAM, which is a memory file that both have mapped, as it was.
 
-Arguments: the descriptor of the connection, the descriptor of guest RAM, the processor model. Each
-message in is an Entry as JSON, each message out a Stop as JSON.
+Arguments: the descriptor of the connection, the descriptor of guest RAM, Unicorn's number of the
+processor model, the name of the CPU profile. Each message in is an Entry as JSON, each message out
+a Stop as JSON.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
+from backends.unicorn_model.cpu_profile import PROFILES
 from backends.unicorn_model.messages import Entry
 from backends.unicorn_model.model import Model
 
@@ -25,9 +27,11 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> None:
     """Serve until the other end is closed."""
-    connection, ram, cpu = (int(word) for word in arguments)
+    if len(arguments) != 4:
+        sys.exit(f"worker: 4 arguments are needed, got {arguments}")
+    connection, ram, cpu = (int(word) for word in arguments[:3])
     with Connection(connection) as channel:
-        model = Model(mmap.mmap(ram, os.fstat(ram).st_size), cpu)
+        model = Model(mmap.mmap(ram, os.fstat(ram).st_size), cpu, PROFILES[arguments[3]])
         channel.send_bytes(b"ready")
         while True:
             try:

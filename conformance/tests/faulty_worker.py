@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
+from backends.unicorn_model.cpu_profile import PROFILES
 from backends.unicorn_model.messages import Entry
 from backends.unicorn_model.model import Model
 
@@ -38,9 +39,9 @@ FAULTS: dict[str, Callable[[Connection], None]] = {
 
 
 def main() -> None:
-    connection, ram, cpu, fault, faulty_case = sys.argv[-5:]
+    connection, ram, cpu, profile, fault, faulty_case = sys.argv[-6:]
     with Connection(int(connection)) as channel:
-        model = Model(mmap.mmap(int(ram), os.fstat(int(ram)).st_size), int(cpu))
+        model = Model(mmap.mmap(int(ram), os.fstat(int(ram)).st_size), int(cpu), PROFILES[profile])
         channel.send_bytes(b"ready")
         number = 0
         while True:

@@ -1,0 +1,49 @@
+"""What a processor's paging can do: the answers of CPUID (SDM vol. 3, 4.1.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PROFILES", "CpuProfile"]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuProfile:
+    """A processor, as far as paging can tell it from another one.
+
+    Attributes:
+        maxphyaddr: width of a physical address, the manual's MAXPHYADDR and M.
+        has_pse: CR4.PSE may be set: 4 MiB pages with 32-bit paging.
+        has_pse36: 4 MiB pages may lie above 4 GiB.
+        has_pae: CR4.PAE may be set.
+        has_pat: PTE bit 7, and bit 12 of a PDE that maps a page, choose a memory type; without the
+            PAT they are reserved.
+        has_nx: IA32_EFER.NXE may be set.
+        has_smep: CR4.SMEP may be set.
+        has_smap: CR4.SMAP may be set.
+        checks_absent_pdptes: loading the PDPTE registers checks the reserved bits of entries that
+            are not present, too. The manual leaves that open (4.4.1, footnote: "on some
+            processors").
+    """
+
+    maxphyaddr: int = 36
+    has_pse: bool = True
+    has_pse36: bool = True
+    has_pae: bool = True
+    has_pat: bool = True
+    has_nx: bool = True
+    has_smep: bool = False
+    has_smap: bool = False
+    checks_absent_pdptes: bool = False
+
+    def __post_init__(self) -> None:
+        # 4.1.4: at most 52; no processor has less than the 32 bits of 32-bit paging.
+        if not 32 <= self.maxphyaddr <= 52:
+            raise ValueError(f"maxphyaddr: expected 32 to 52, got {self.maxphyaddr!r}")
+
+
+PROFILES = {
+    "pentium3": CpuProfile(has_nx=False),
+    "core2duo": CpuProfile(),
+}
+"""By the harness's name of the CPU profile."""
