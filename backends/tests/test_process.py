@@ -40,7 +40,7 @@ session.run(hostile_request())
 
 
 def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+    return [sys.executable, "-P", "-c", code]
 
 
 def alive(process: int) -> bool:

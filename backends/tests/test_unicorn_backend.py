@@ -148,7 +148,7 @@ except BackendError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     probe, error = done.stdout.splitlines()
     assert "usable=False" in probe
