@@ -16,7 +16,7 @@ class PageFault(Exception):
             bit of the paging structures is as it was.
     """
 
-    def __init__(self, linear: int, error_code: int, left_open: tuple[int, ...]) -> None:
+    def __init__(self, linear: int, error_code: int, left_open: tuple[int, ...] = ()) -> None:
         super().__init__(f"page fault at {linear:#x}, error code {error_code:#x}")
         self.linear = linear
         self.error_code = error_code

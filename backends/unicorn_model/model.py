@@ -13,16 +13,22 @@ from unicorn.unicorn_py3 import Uc, UcError
 from backends.unicorn_model.access_rights import Access, Privilege
 from backends.unicorn_model.control_state import CR0_PG, CR4_PAE, ControlState
 from backends.unicorn_model.cpu_profile import CpuProfile
-from backends.unicorn_model.exceptions import GateNotModelled, leads_to_shutdown
+from backends.unicorn_model.delivery.deliver import deliver, exception_of
+from backends.unicorn_model.delivery.vectors import (
+    EXCEPTIONS,
+    Event,
+    ProcessorException,
+    SoftwareInterrupt,
+)
 from backends.unicorn_model.faults import NotModelled, PageFault
 from backends.unicorn_model.messages import End, Entry, Stop
-from backends.unicorn_model.mmu import Mmu
+from backends.unicorn_model.mmu import Mmu, Translation
 from backends.unicorn_model.physical_memory import PhysicalMemory
 from backends.unicorn_model.ports import DebugPort, Ports
+from backends.unicorn_model.stopped import StoppedProcessor
 
 __all__ = ["Model"]
 
-_PAGE_FAULT = 14
 _INVALID_OPCODE = 6
 _EFLAGS_AC = 1 << 18
 _ACCESSES = {
@@ -94,7 +100,7 @@ class _Run:
         self._mmu = mmu
         self._ports = ports
         self._debug_port = debug_port
-        self._exception: int | None = None
+        self._event: Event | None = None
         self._not_modelled: str | None = None
         processor.hook_add(uc.UC_HOOK_TLB_FILL, self._fill)
         processor.hook_add(uc.UC_HOOK_INTR, self._interrupt)
@@ -113,38 +119,42 @@ class _Run:
             return End.NOT_MODELLED, self._not_modelled
         if self._debug_port.rang:
             return End.BELL, ""
-        if self._exception is not None:
-            return self._deliver(self._exception)
+        if self._event is not None:
+            return self._deliver(self._event)
         if problem:
             return End.NOT_MODELLED, problem
         return End.HALTED, f"halted at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
 
-    def _deliver(self, vector: int) -> tuple[End, str]:
-        _, base, limit, _ = self._processor.reg_read(x86.UC_X86_REG_IDTR)
-        where = f"vector {vector} at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
+    def _deliver(self, event: Event) -> tuple[End, str]:
+        where = f"vector {event.vector} at {self._processor.reg_read(x86.UC_X86_REG_EIP):#x}"
         try:
-            leads_to_shutdown(self._memory, base, limit, vector)
-        except GateNotModelled as error:
+            machine = StoppedProcessor(self._processor, self._memory, self._translate)
+            outcome = deliver(machine, event)
+        except NotModelled as error:
             return End.NOT_MODELLED, f"{where}: {error}"
+        assert outcome.shutdown, "the machine does not enter handlers"
         return End.SHUTDOWN, where
 
-    def _fill(self, processor: Any, linear: int, access: int, entry: Any, _: Any) -> bool:
-        read = processor.reg_read
+    def _translate(self, linear: int, access: Access, privilege: Privilege) -> Translation:
+        read = self._processor.reg_read
         state = ControlState(
             cr0=read(x86.UC_X86_REG_CR0),
             cr3=read(x86.UC_X86_REG_CR3),
             cr4=read(x86.UC_X86_REG_CR4),
             alignment_check=bool(read(x86.UC_X86_REG_EFLAGS) & _EFLAGS_AC),
         )
-        privilege = Privilege.USER if read(x86.UC_X86_REG_CS) & 3 == 3 else Privilege.SUPERVISOR
+        if state.cr0 & CR0_PG and state.cr4 & CR4_PAE:
+            # Unicorn does not say when CR3 is written, which is when PDPTEs are loaded.
+            raise NotModelled(f"CR4={state.cr4:#x}: PAE paging")
+        return self._mmu.translate(state, linear, access, privilege)
+
+    def _fill(self, processor: Any, linear: int, access: int, entry: Any, _: Any) -> bool:
+        user = processor.reg_read(x86.UC_X86_REG_CS) & 3 == 3
+        privilege = Privilege.USER if user else Privilege.SUPERVISOR
         try:
-            if state.cr0 & CR0_PG and state.cr4 & CR4_PAE:
-                # Unicorn does not say when CR3 is written, which is when PDPTEs are loaded.
-                raise NotModelled(f"CR4={state.cr4:#x}: PAE paging")
-            translation = self._mmu.translate(state, linear, _ACCESSES[access], privilege)
+            translation = self._translate(linear, _ACCESSES[access], privilege)
         except PageFault as fault:
-            processor.reg_write(x86.UC_X86_REG_CR2, fault.linear)
-            self._exception = _PAGE_FAULT
+            self._event = exception_of(fault)
             return False
         except NotModelled as error:
             self._not_modelled = str(error)
@@ -157,11 +167,16 @@ class _Run:
         return True
 
     def _interrupt(self, processor: Any, vector: int, _: Any) -> None:
-        self._exception = vector
+        # Unicorn says neither which instruction it was nor what the error code is.
+        if vector < len(EXCEPTIONS):
+            code = 0 if EXCEPTIONS[vector].error_code else None
+            self._event = ProcessorException(vector, code)
+        else:
+            self._event = SoftwareInterrupt(vector, processor.reg_read(x86.UC_X86_REG_EIP))
         processor.emu_stop()
 
     def _invalid(self, *_: Any) -> bool:
-        self._exception = _INVALID_OPCODE
+        self._event = ProcessorException(_INVALID_OPCODE)
         return False
 
     def _in(self, _: Any, port: int, size: int, __: Any) -> int:

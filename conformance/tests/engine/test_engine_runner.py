@@ -194,7 +194,7 @@ def test_closing_does_not_wait_for_a_case_in_progress(
     small_case: Case,
     children: Callable[[], set[int]],
 ) -> None:
-    hanging = instance("hanging", binary=faulty_binary, options=("hang", "0"), deadline=3600.0)
+    hanging = instance("hanging", binary=faulty_binary, options=("hang", "0"), deadline=10.0)
     runner = Runner([hanging], [image])
     pending = [runner.submit(small_case) for _ in range(3)]
     runner.close()
