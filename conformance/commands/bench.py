@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.case.strategies import cases as generated_cases
-from conformance.commands.options import backend_option, config_option
+from conformance.commands.options import backend_option, cases_option, config_option
 from conformance.config import load_config
 from conformance.engine.explore import explore
 from conformance.engine.runner import Result
@@ -22,14 +22,7 @@ __all__ = ["bench"]
 
 
 @click.command()
-@click.option(
-    "--cases",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    metavar="N",
-    help="Generated cases.",
-)
+@cases_option()
 @click.option(
     "--seed",
     type=click.IntRange(min=0),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["backend_option", "config_option", "image_option", "output_file"]
+__all__ = ["backend_option", "cases_option", "config_option", "image_option", "output_file"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -30,6 +30,15 @@ def image_option() -> Callable[[_F], _F]:
     kind = click.Path(path_type=Path, file_okay=False, exists=True)
     text = "Folder with another kernel.elf and loader.elf."
     return click.option("--image", type=kind, metavar="DIR", help=text)
+
+
+def cases_option() -> Callable[[_F], _F]:
+    """`--cases N`."""
+    kind = click.IntRange(min=1)
+    text = "Generated cases per test."
+    return click.option(
+        "--cases", type=kind, default=200, show_default=True, metavar="N", help=text
+    )
 
 
 def output_file(flag: str, destination: str, text: str) -> Callable[[_F], _F]:

@@ -14,6 +14,7 @@ from conformance import pytest_plugin
 from conformance.case.wire import one_line
 from conformance.commands.options import (
     backend_option,
+    cases_option,
     config_option,
     image_option,
     output_file,
@@ -113,14 +114,7 @@ Examples:
     metavar="NAME",
     help="Suite; may be given again. [default: all]",
 )
-@click.option(
-    "--cases",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    metavar="N",
-    help="Generated cases per test.",
-)
+@cases_option()
 @click.option(
     "--seed",
     type=click.IntRange(min=0),

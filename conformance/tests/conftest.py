@@ -21,8 +21,6 @@ from conformance.case.program import Allocate, AllocateRun, Count, Dump, Free, P
 from conformance.engine.runner import Runner
 from conformance.protocol import PROTOCOL
 
-pytest_plugins = ["pytester"]
-
 TESTS = Path(__file__).parent
 # For broken_backend.py, here and in the processes that are started.
 sys.path.insert(0, str(TESTS))
