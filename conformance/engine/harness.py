@@ -13,7 +13,6 @@ from hypothesis.strategies import SearchStrategy
 
 from backends.backend import InstanceConfig
 from conformance.case.case import Case
-from conformance.case.codec import dump_case
 from conformance.engine.explore import explore, shrink
 from conformance.engine.finding import Finding
 from conformance.engine.reduce import reduce_case
@@ -202,11 +201,13 @@ class Harness:
             on_smaller=on_smaller,
             in_time=in_time,
         )
-        if best and _size(best[0].case) <= _size(finding.result.case):
-            finding.result = best[0]
+        before, finding.result = finding.result, best[0] if best else finding.result
         # Hypothesis shrinks what was drawn, not what it means: an entry that the kernel never
         # reads may be left.
         self._reduce(finding, assess, in_time)
+        if _size(before.case) < _size(finding.result.case):
+            finding.result = before
+            self._save(finding)
 
     def _reduce(
         self,
@@ -245,7 +246,10 @@ def _can_shrink(finding: Finding) -> bool:
 def _size(case: Case) -> tuple[int, int, int]:
     """What makes a case small: regions, operations, and then the numbers in them."""
     regions = () if case.memory_map is None else case.memory_map.regions
-    return len(regions), len(case.program.operations), len(dump_case(case))
+    operations = case.program.operations
+    numbers = sum(region.base + region.length for region in regions)
+    numbers += sum(sum(operation.operands().values()) for operation in operations)
+    return len(regions), len(operations), numbers
 
 
 def _assessed(result: Result, check: Check | None, what: str) -> Result:
