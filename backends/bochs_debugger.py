@@ -6,6 +6,7 @@ pexpect is not thread-safe: one thread reads and writes; only `kill` may be call
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -82,7 +83,7 @@ class Debugger:
             echo=False,
             timeout=PATIENCE,
             maxread=1 << 16,
-            preexec_fn=tie_to_parent,
+            preexec_fn=functools.partial(tie_to_parent, os.getpid()),
         )
         self._child.delaybeforesend = None
         self._child.delayafterread = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -21,14 +22,19 @@ if sys.platform == "linux":
     _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def tie_to_parent() -> None:
+def tie_to_parent(parent: int) -> None:
     """In a child, before exec: die with the harness, however it dies (prctl(2)).
 
     The signal comes when the *thread* that started the child ends, so a session has to be opened
     in a thread that lives as long as it does.
+
+    Args:
+        parent: the harness's process; it may have died before the child could ask for the signal.
     """
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def popen(
@@ -52,7 +58,7 @@ def popen(
         env=environment,
         pass_fds=tuple(pass_fds),
         start_new_session=True,
-        preexec_fn=tie_to_parent,
+        preexec_fn=functools.partial(tie_to_parent, os.getpid()),
     )
 
 

@@ -64,7 +64,7 @@ def close(*streams: IO[str] | None) -> None:
 
 def prepare() -> None:
     """In the child, before it becomes the command line."""
-    tie_to_parent()  # or an endless run would outlive a test that is killed
+    tie_to_parent(os.getppid())  # or an endless run would outlive a test that is killed
     # Whoever runs the tests may have it ignored: then Ctrl-C would do nothing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
