@@ -27,9 +27,11 @@ from conformance.case.machine import Machine
 from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
 
-__all__ = ["BochsBackend"]
+__all__ = ["CPUS", "BochsBackend"]
 
-_CPUS = {"pentium3": "p3_katmai", "core2duo": "core2_penryn_t9600"}
+CPUS = {"pentium3": "p3_katmai", "core2duo": "core2_penryn_t9600"}
+"""The engine's names of the harness's CPU profiles."""
+
 _VGA_BIOSES = (
     "/usr/share/vgabios/vgabios.bin",
     "/usr/share/bochs/VGABIOS-lgpl-latest",
@@ -135,7 +137,7 @@ class _Engine:
                 log=log,
                 vga_bios=vga_bios,
                 ram_mib=machine.ram_mib,
-                cpu=config.cpu or _CPUS[machine.cpu_profile],
+                cpu=config.cpu or CPUS[machine.cpu_profile],
                 options="\n".join(config.options),
             )
             configuration = memory_file("bochsrc", text.encode())

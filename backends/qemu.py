@@ -31,10 +31,12 @@ from conformance.case.machine import Machine
 from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
 
-__all__ = ["QemuBackend"]
+__all__ = ["CPUS", "QemuBackend"]
 
 _BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
-_CPUS = {"pentium3": "pentium3", "core2duo": "core2duo"}
+CPUS = {"pentium3": "pentium3", "core2duo": "core2duo"}
+"""The engine's names of the harness's CPU profiles."""
+
 _BELL = 0x04
 _PATIENCE = 10.0
 _SOCKET_BUFFER = 1 << 20  # bytes; more than a socket holds
@@ -241,7 +243,7 @@ def _command_line(
         *("-display", "none"),
         *("-M", "pc,memory-backend=ram"),
         *("-accel", "tcg"),
-        *("-cpu", backend.config.cpu or _CPUS[machine.cpu_profile]),
+        *("-cpu", backend.config.cpu or CPUS[machine.cpu_profile]),
         *("-m", size),
         *("-object", memory),
         *("-bios", f"/proc/self/fd/{rom}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from backends import bochs, qemu
 from conformance.case.case import Case
 from conformance.case.codec import dump_case
 from conformance.case.image import Image
@@ -49,8 +50,6 @@ case.json     the case itself: conformance replay case.json
 A trace is a header and records; kernel/TRACE.md of the harness describes them, and
 `conformance decode trace-qemu.bin | diff - expected.txt` compares.
 """
-_QEMU_CPUS = {"pentium3": "pentium3", "core2duo": "core2duo"}
-_BOCHS_CPUS = {"pentium3": "p3_katmai", "core2duo": "core2_penryn_t9600"}
 
 
 def write_reproducer(folder: Path, case: Case, image: Image, expected: Sequence[Event]) -> None:
@@ -67,8 +66,8 @@ def write_reproducer(folder: Path, case: Case, image: Image, expected: Sequence[
         "README.txt": _README.format(image=f"{image.name} {image.id.sha256[:12]}"),
         "case.json": dump_case(case),
         "expected.txt": "".join(f"{event}\n" for event in expected),
-        "bochsrc": _BOCHSRC.format(ram=ram, cpu=_BOCHS_CPUS[profile]),
-        "run-qemu.sh": _QEMU.format(ram=f"{ram}M", cpu=_QEMU_CPUS[profile]),
+        "bochsrc": _BOCHSRC.format(ram=ram, cpu=bochs.CPUS[profile]),
+        "run-qemu.sh": _QEMU.format(ram=f"{ram}M", cpu=qemu.CPUS[profile]),
         "run-bochs.sh": _BOCHS,
     }
     for name, text in texts.items():
