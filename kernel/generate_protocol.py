@@ -110,9 +110,27 @@ def _field_type(fields: Iterable[Mapping[str, Any]], name: str) -> str:
     raise _SchemaError(f"no field {name!r} to hold an enumeration of that name")
 
 
+def _is_known(name: str, values: Mapping[str, int]) -> list[str]:
+    """What tells a value of an enumeration from a number that somebody else made up."""
+    return [
+        f"[[nodiscard]] constexpr bool is_known({name} value) {{",
+        f"{_MEMBER}switch (value) {{",
+        *(f"{_MEMBER}case {name}::{value}:" for value in values),
+        f"{_MEMBER * 2}return true;",
+        f"{_MEMBER}}}",
+        f"{_MEMBER}return false;",
+        "}",
+        "",
+    ]
+
+
 def _flags(name: str, underlying: str, values: Mapping[str, int]) -> list[str]:
+    every = 0
+    for value in values.values():
+        every |= value
     return [
         *_enumeration(name, underlying, values),
+        f"inline constexpr {underlying} every_{name} = {every:#x};",
         f"[[nodiscard]] constexpr bool has({underlying} flags, {name} flag) {{",
         f"{_MEMBER}return (flags & static_cast<{underlying}>(flag)) != 0;",
         "}",
@@ -120,15 +138,23 @@ def _flags(name: str, underlying: str, values: Mapping[str, int]) -> list[str]:
     ]
 
 
+def _enum_types(fields: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {field["name"]: field["enum"] for field in fields if "enum" in field}
+
+
 def _enum_widths(raw: Mapping[str, Any]) -> dict[str, str]:
     """The underlying type of each enumeration: that of the fields that hold it."""
     widths: dict[str, str] = {}
-    for event, entry in raw["event"].items():
-        for field in entry["fields"]:
+    records = [(f"event {name!r}", entry["fields"]) for name, entry in raw["event"].items()]
+    records += [
+        (f"operation {name!r}", entry["operands"]) for name, entry in raw["operation"].items()
+    ]
+    for record, fields in records:
+        for field in fields:
             if "enum" not in field:
                 continue
             if field["enum"] not in raw["enum"]:
-                raise _SchemaError(f"event {event!r}: unknown enumeration {field['enum']!r}")
+                raise _SchemaError(f"{record}: unknown enumeration {field['enum']!r}")
             underlying = _type(field)
             if widths.setdefault(field["enum"], underlying) != underlying:
                 raise _SchemaError(f"enumeration {field['enum']!r} is used with two widths")
@@ -176,6 +202,7 @@ def _operations(raw: Mapping[str, Any]) -> list[str]:
         lines += _structure(
             name,
             entry["operands"],
+            types=_enum_types(entry["operands"]),
             doc=entry["doc"],
             before=before,
             size_before=_size(_OPERATION_HEADER),
@@ -222,7 +249,7 @@ def _trace(raw: Mapping[str, Any]) -> list[str]:
         lines += _structure(
             name,
             entry["fields"],
-            types={field["name"]: field["enum"] for field in entry["fields"] if "enum" in field},
+            types=_enum_types(entry["fields"]),
             doc=entry["doc"],
             before=before,
             size_before=_size(trace["record"]),
@@ -266,12 +293,23 @@ def generate(text: str) -> str:
     lines += [_constant(name, value) for name, value in raw["constants"].items()]
     lines += ["", "namespace boot {"]
     lines += [_constant(name, value) for name, value in raw["boot"].items()]
-    lines += ["} // namespace boot", "", *_mailbox(raw)]
-    lines += [*_with_flags(raw, "payload"), *_with_flags(raw, "program"), *_operations(raw)]
+    lines += ["} // namespace boot", "", "namespace area {"]
+    lines += [_constant(name, value) for name, value in raw["area"].items()]
+    lines += ["} // namespace area", "", *_mailbox(raw)]
+    lines += [*_with_flags(raw, "payload"), *_with_flags(raw, "program")]
+    for name, values in raw["flag"].items():
+        lines += _flags(f"{name}_flag", _integer(1), values)
     widths = _enum_widths(raw)
+    operands = {
+        name
+        for entry in raw["operation"].values()
+        for name in _enum_types(entry["operands"]).values()
+    }
     for name, values in raw["enum"].items():
         lines += _enumeration(name, widths.get(name, _integer(4)), values)
-    lines += [*_trace(raw), *_state_regions(raw), "} // namespace protocol"]
+        if name in operands:
+            lines += _is_known(name, values)
+    lines += [*_operations(raw), *_trace(raw), *_state_regions(raw), "} // namespace protocol"]
     return "\n".join(lines) + "\n"
 
 
@@ -286,6 +324,9 @@ def generate_macros(text: str) -> str:
     mailbox = raw["mailbox"]
     values = dict(raw["constants"])
     values |= {f"boot_{name}": value for name, value in raw["boot"].items()}
+    values |= {f"area_{name}": value for name, value in raw["area"].items()}
+    values |= {f"program_flag_{name}": value for name, value in raw["program"]["flag"].items()}
+    values["program_magic"] = raw["program"]["magic"]
     values["mailbox_magic"] = mailbox["magic"]
     offset = 0
     for field in mailbox["fields"]:

@@ -26,7 +26,9 @@ function(add_image name script)
 endfunction()
 
 add_image(kernel arch/i686/kernel.ld
-  arch/i686/entry.S arch/i686/memory.S arch/i686/main.cpp arch/x86/memory_functions.cpp
+  arch/i686/entry.S arch/i686/memory.S arch/i686/main.cpp arch/i686/descriptors.cpp
+  arch/i686/faults.S arch/i686/faults.cpp arch/i686/attempts.S arch/i686/raises.S
+  arch/i686/overflows.S arch/i686/user.S arch/i686/processor.cpp arch/x86/memory_functions.cpp
   boot/run_end.S ${core_sources})
 add_image(loader boot/rom.ld boot/rom.S boot/rom.cpp boot/run_end.S)
 

@@ -84,6 +84,8 @@ Progress initialise_frames(FrameAllocator& frames, const MultibootInformation& i
         stopped(passes.reserve(allocator_pass::module_list, information.module_list())) ||
         stopped(passes.modules(information)) ||
         stopped(passes.reserve(allocator_pass::page_tables, layout.page_tables)) ||
+        stopped(passes.reserve(allocator_pass::task_stacks, layout.task_stacks)) ||
+        stopped(passes.reserve(allocator_pass::probe_arena, layout.probe_arena)) ||
         stopped(passes.reserve(allocator_pass::trace_buffer, layout.trace_buffer)))
         return Progress::stopped;
 

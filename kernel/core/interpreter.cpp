@@ -9,6 +9,7 @@ Progress Interpreter::run(const Program& program) {
     Program::Cursor cursor(program);
     for (m_operation = 0; m_operation < program.operation_count(); ++m_operation) {
         m_grants[m_operation] = {};
+        m_parts.faults.operation_begins(m_operation);
         if (stopped(perform_next(cursor)))
             return Progress::stopped;
     }
@@ -31,98 +32,52 @@ Progress Interpreter::perform_next(Program::Cursor& cursor) {
         return perform(cursor.take<operation::exhaust>());
     case operation::dump::code:
         return perform(cursor.take<operation::dump>());
+    case operation::map::code:
+        return perform(cursor.take<operation::map>());
+    case operation::unmap::code:
+        return perform(cursor.take<operation::unmap>());
+    case operation::protect::code:
+        return perform(cursor.take<operation::protect>());
+    case operation::invalidate::code:
+        return perform(cursor.take<operation::invalidate>());
+    case operation::write_entry::code:
+        return perform(cursor.take<operation::write_entry>());
+    case operation::read_entry::code:
+        return perform(cursor.take<operation::read_entry>());
+    case operation::reload::code:
+        return perform(cursor.take<operation::reload>());
+    case operation::control::code:
+        return perform(cursor.take<operation::control>());
+    case operation::probe::code:
+        return perform(cursor.take<operation::probe>());
+    case operation::segment::code:
+        return perform(cursor.take<operation::segment>());
+    case operation::raise::code:
+        return perform(cursor.take<operation::raise>());
+    case operation::interrupt::code:
+        return perform(cursor.take<operation::interrupt>());
+    case operation::triple_fault::code:
+        return perform(cursor.take<operation::triple_fault>());
+    case operation::stack_allocate::code:
+        return perform(cursor.take<operation::stack_allocate>());
+    case operation::stack_free::code:
+        return perform(cursor.take<operation::stack_free>());
+    case operation::stack_free_address::code:
+        return perform(cursor.take<operation::stack_free_address>());
+    case operation::overflow::code:
+        return perform(cursor.take<operation::overflow>());
     }
     // The program was whole when it was checked: somebody wrote over it since.
-    return m_trace.panic(protocol::panic_reason::bad_program, 0);
+    return m_parts.trace.panic(protocol::panic_reason::bad_program, 0);
 }
 
-Progress Interpreter::perform(const operation::allocate&) {
-    if (const auto frame = m_frames.allocate())
-        return report_allocated(FrameRange::from_count(*frame, 1));
-    return report_failed(protocol::allocation_failure::none_free);
+Progress Interpreter::report_rejected(protocol::rejection reason) {
+    return m_parts.trace.write(event::rejected{.operation = m_operation, .reason = reason});
 }
 
-Progress Interpreter::perform(const operation::allocate_run& operation) {
-    const auto run = m_frames.allocate_run(operation.count, operation.alignment);
-    return run.has_value() ? report_allocated(run.value()) : report_failed(run.failure());
-}
-
-Progress Interpreter::perform(const operation::free& operation) {
-    const bool is_earlier = operation.operation < m_operation;
-    const FrameRange frames = is_earlier ? m_grants[operation.operation] : FrameRange{};
-    if (frames.empty())
-        return report_free(FreeFailure{{}, protocol::free_failure::nothing_allocated});
-    return report_free(m_frames.free(frames));
-}
-
-Progress Interpreter::perform(const operation::free_address& operation) {
-    return report_free(m_frames.free(PhysicalAddress(operation.address)));
-}
-
-Progress Interpreter::perform(const operation::count&) {
-    return m_trace.write(
-        event::counted{.operation = m_operation, .free_frames = m_frames.free_count()});
-}
-
-Progress Interpreter::perform(const operation::exhaust&) {
-    std::uint32_t total = 0;
-    FrameRange run{};
-    while (const auto frame = m_frames.allocate()) {
-        ++total;
-        if (*frame != run.end) {
-            if (stopped(report_exhausted_run(run)))
-                return Progress::stopped;
-            run.first = *frame;
-        }
-        run.end = Frame(frame->number() + 1);
-    }
-    if (stopped(report_exhausted_run(run)))
-        return Progress::stopped;
-    return m_trace.write(event::exhausted{.operation = m_operation, .frames = total});
-}
-
-Progress Interpreter::perform(const operation::dump&) {
-    std::uint32_t ranges = 0;
-    std::uint32_t total = 0;
-    Frame from{};
-    while (const auto range = m_frames.next_free_range(from)) {
-        if (stopped(m_trace.write(event::free_range{.operation = m_operation,
-                                                    .first = range->first.number(),
-                                                    .end = range->end.number()})))
-            return Progress::stopped;
-        ++ranges;
-        total += range->count();
-        from = range->end;
-    }
-    return m_trace.write(
-        event::dumped{.operation = m_operation, .ranges = ranges, .frames = total});
-}
-
-Progress Interpreter::report_allocated(FrameRange frames) {
-    m_grants[m_operation] = frames;
-    return m_trace.write(event::allocated{
-        .operation = m_operation, .frame = frames.first.number(), .count = frames.count()});
-}
-
-Progress Interpreter::report_failed(protocol::allocation_failure reason) {
-    return m_trace.write(event::allocation_failed{.operation = m_operation, .reason = reason});
-}
-
-Progress Interpreter::report_free(const Result<FrameRange, FreeFailure>& result) {
-    if (!result.has_value())
-        return m_trace.write(event::free_rejected{.operation = m_operation,
-                                                  .address = result.failure().address.value(),
-                                                  .reason = result.failure().reason});
-    const FrameRange frames = result.value();
-    return m_trace.write(event::freed{
-        .operation = m_operation, .frame = frames.first.number(), .count = frames.count()});
-}
-
-Progress Interpreter::report_exhausted_run(FrameRange frames) {
-    if (frames.empty())
-        return Progress::going;
-    return m_trace.write(event::exhausted_run{
-        .operation = m_operation, .first = frames.first.number(), .count = frames.count()});
+Progress Interpreter::report_attempt(const Attempt& attempt) {
+    return m_parts.trace.write(event::attempted{
+        .operation = m_operation, .outcome = attempt.outcome, .value = attempt.value});
 }
 
 } // namespace core

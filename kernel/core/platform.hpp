@@ -2,6 +2,8 @@
 #pragma once
 
 #include "core/addresses.hpp"
+#include "core/linear_range.hpp"
+#include "core/processor.hpp"
 #include "protocol.hpp"
 
 #include <cstddef>
@@ -27,15 +29,23 @@ static_assert(sizeof(EntryState) == 32);
 struct ImageLayout {
     ByteRange kernel_image;
     ByteRange page_tables;
+    ByteRange task_stacks;
+    ByteRange probe_arena;
     ByteRange trace_buffer;
+    PhysicalAddress user_code;  // the frame of the user-mode code
+    PhysicalAddress user_stack; // the frame of its stack
 };
 
-// The kernel's own memory, as it reaches it.
+// The kernel's own memory, as it reaches it: all of it through the window, but for `stack_area`.
 struct KernelMemory {
     std::span<std::uint32_t> frame_bitmap; // one bit a frame: frame_count / 32 words
     std::span<std::uint32_t> frame_owned;  // the same
-    std::span<const std::uint32_t> page_tables;
+    // Boot code has built what maps the window and has cleared the rest of the page directories;
+    // with PAE paging all four entries of the page-directory-pointer table are present already.
+    std::span<std::uint32_t> page_tables;
+    std::span<std::uint32_t> probe_arena;
     std::span<std::byte> trace_buffer;
+    std::byte* stack_area; // where `area::stacks` appears
 };
 
 struct Platform {
@@ -43,8 +53,9 @@ struct Platform {
     std::uint32_t window_size; // bytes of physical memory that are reachable there
     ImageLayout layout;
     KernelMemory memory;
-    std::uint32_t cr0; // after paging was switched on
-    std::uint32_t cr3;
+    LinearRange probe_stack;
+    Processor& processor;
+    bool pae; // PAE paging; otherwise 32-bit paging
 };
 
 } // namespace core

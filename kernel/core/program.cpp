@@ -25,6 +25,8 @@ std::optional<std::uint32_t> Program::find_defect() const {
             return offset;
         offset += size;
     }
+    if (m_header.stacks > protocol::maximum_stacks)
+        return offsetof(protocol::program_header, stacks);
     return std::nullopt;
 }
 

@@ -20,6 +20,7 @@ public:
     [[nodiscard]] std::optional<std::uint32_t> defect() const { return m_defect; }
 
     [[nodiscard]] std::uint32_t operation_count() const { return m_header.operations; }
+    [[nodiscard]] std::uint32_t stack_count() const { return m_header.stacks; }
     [[nodiscard]] bool asks_for(protocol::state_region region) const {
         return (m_header.state_regions & (1u << static_cast<std::uint32_t>(region))) != 0;
     }

@@ -52,7 +52,8 @@ template <typename... Operations>
     return joined({bytes_of(protocol::program_header{.magic = protocol::program_magic,
                                                      .operations = sizeof...(operations),
                                                      .state_regions = state_regions,
-                                                     .flags = 0}),
+                                                     .flags = 0,
+                                                     .stacks = 0}),
                    bytes_of(operations...)});
 }
 

@@ -1,12 +1,16 @@
-// A machine that is only memory: what a boot loader left there, and the kernel's own.
+// A machine that is only memory, what a boot loader left there and the kernel's own, and a
+// processor that does nothing.
 #pragma once
 
 #include "core/platform.hpp"
 #include "protocol.hpp"
 #include "tests/bytes.hpp"
+#include "tests/fake_processor.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -31,8 +35,14 @@ public:
 
     static constexpr core::ImageLayout layout{
         .kernel_image = {core::PhysicalAddress(0x100000), core::PhysicalAddress(0x108010)},
-        .page_tables = {core::PhysicalAddress(0x10A000), core::PhysicalAddress(0x10C000)},
-        .trace_buffer = {core::PhysicalAddress(0x10D000), core::PhysicalAddress(0x10E000)}};
+        .page_tables = {core::PhysicalAddress(0x10A000), core::PhysicalAddress(0x120000)},
+        .task_stacks = {core::PhysicalAddress(0x1000000), core::PhysicalAddress(0x1800000)},
+        .probe_arena = {core::PhysicalAddress(0x400000), core::PhysicalAddress(0x408000)},
+        .trace_buffer = {core::PhysicalAddress(0x121000), core::PhysicalAddress(0x122000)},
+        .user_code = core::PhysicalAddress(0x106000),
+        .user_stack = core::PhysicalAddress(0x107000)};
+    static constexpr core::LinearRange probe_stack{0xC0103000, 0xC0104000};
+    static constexpr std::size_t stack_area_size = 0x800000;
 
     // A loader that reports this map, if there is one, and this module, if there is one.
     explicit Machine(const std::optional<Bytes>& map = std::nullopt,
@@ -78,9 +88,12 @@ public:
                 .memory = {.frame_bitmap = frame_bitmap,
                            .frame_owned = frame_owned,
                            .page_tables = page_tables,
-                           .trace_buffer = trace_buffer},
-                .cr0 = 0x80010011,
-                .cr3 = 0x10A000};
+                           .probe_arena = probe_arena,
+                           .trace_buffer = trace_buffer,
+                           .stack_area = stack_area.get()},
+                .probe_stack = probe_stack,
+                .processor = processor,
+                .pae = pae};
     }
 
     core::EntryState entry{.magic = protocol::multiboot_bootloader_magic,
@@ -98,7 +111,13 @@ public:
         std::vector<std::uint32_t>(protocol::frame_count / 32, 0xDEADBEEF);
     std::vector<std::uint32_t> frame_owned =
         std::vector<std::uint32_t>(protocol::frame_count / 32, 0xDEADBEEF);
-    std::vector<std::uint32_t> page_tables = std::vector<std::uint32_t>(2048, 0x63);
+    std::vector<std::uint32_t> page_tables = std::vector<std::uint32_t>(22 * 1024, 0x63);
+    std::vector<std::uint32_t> probe_arena = std::vector<std::uint32_t>(8 * 1024, 0xDEADBEEF);
+    // Too large to be filled for each machine.
+    std::unique_ptr<std::byte[]> stack_area =
+        std::make_unique_for_overwrite<std::byte[]>(stack_area_size);
+    FakeProcessor processor;
+    bool pae = false;
 };
 
 } // namespace tests

@@ -83,11 +83,15 @@ TEST_CASE_FIXTURE(Fixture, "every pass, with a map and two modules") {
             over(allocator_pass::memory_map, 0x7F2), reserved(allocator_pass::module_list, 4, 5),
             over(allocator_pass::module_list, 0x7F1), reserved(allocator_pass::module, 0x30, 0x32),
             reserved(allocator_pass::module, 0x38, 0x38), over(allocator_pass::module, 0x7EF),
-            reserved(allocator_pass::page_tables, 0x10A, 0x10C),
-            over(allocator_pass::page_tables, 0x7ED),
-            reserved(allocator_pass::trace_buffer, 0x10D, 0x10E),
-            over(allocator_pass::trace_buffer, 0x7EC),
-            event::ready{.free_frames = 0x7EC, .lowest = 2}));
+            reserved(allocator_pass::page_tables, 0x10A, 0x120),
+            over(allocator_pass::page_tables, 0x7D9),
+            reserved(allocator_pass::task_stacks, 0x1000, 0x1800),
+            over(allocator_pass::task_stacks, 0x7D9),
+            reserved(allocator_pass::probe_arena, 0x400, 0x408),
+            over(allocator_pass::probe_arena, 0x7D1),
+            reserved(allocator_pass::trace_buffer, 0x121, 0x122),
+            over(allocator_pass::trace_buffer, 0x7D0),
+            event::ready{.free_frames = 0x7D0, .lowest = 2}));
     CHECK(progress == Progress::going);
 }
 
@@ -150,6 +154,8 @@ TEST_CASE_FIXTURE(Fixture, "random maps, frame by frame") {
             bool is_taken = frame == 0 || frame == 1 || frame == 4 || frame == 0x10 ||
                             frame == 0x30 || takes(Machine::layout.kernel_image, start) ||
                             takes(Machine::layout.page_tables, start) ||
+                            takes(Machine::layout.task_stacks, start) ||
+                            takes(Machine::layout.probe_arena, start) ||
                             takes(Machine::layout.trace_buffer, start);
             for (const Region& region : regions) {
                 const Wide end = Wide{region.base} + region.length;

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -87,6 +87,8 @@ def _claims() -> Iterator[str]:
         yield _equal(name, value)
     for name, value in PROTOCOL.boot.items():
         yield _equal(f"boot::{name}", value)
+    for name, value in PROTOCOL.area.items():
+        yield _equal(f"area::{name}", value)
     magics = {
         "mailbox": PROTOCOL.mailbox_magic,
         "payload": PROTOCOL.payload_magic,
@@ -116,9 +118,36 @@ def _claims() -> Iterator[str]:
     for enum, values in _enumerations().items():
         for name, value in values.items():
             yield _equal(f"{enum}::{name}", value)
+    for flags, values in _flags().items():
+        every = sum(values.values())
+        yield _equal(f"every_{flags}", every)
+        for name, value in values.items():
+            yield f"static_assert(has({value}, {flags}::{name}));"
+            yield f"static_assert(!has({every - value}, {flags}::{name}));"
+    for kind in PROTOCOL.operations.values():
+        for field in kind.operands.fields:
+            if field.enum is not None:
+                yield from _operand_claims(f"operation::{kind.name}::{field.name}", field.enum)
     for region in PROTOCOL.state_regions.values():
         yield _equal(f"state_regions[{region.code}]", region.code)
         yield _equal(f"state_mask(state_region::{region.name})", region.mask)
+
+
+def _operand_claims(operand: str, names: Mapping[int, str]) -> Iterator[str]:
+    """An operand has its enumeration's type, and the values without a name are told apart."""
+    for code in range(256):
+        known = "" if code in names else "!"
+        yield f"static_assert({known}is_known(decltype({operand}){{{code}}}));"
+    for code, name in names.items():
+        yield _equal(f"decltype({operand})::{name}", code)
+
+
+def _flags() -> dict[str, dict[str, int]]:
+    by_name = {f"{name}_flag": dict(values) for name, values in PROTOCOL.flags.items()}
+    return by_name | {
+        "payload_flag": dict(PROTOCOL.payload_flags),
+        "program_flag": dict(PROTOCOL.program_flags),
+    }
 
 
 def _enumerations() -> dict[str, dict[str, int]]:
@@ -130,9 +159,8 @@ def _enumerations() -> dict[str, dict[str, int]]:
         "mailbox_state": dict(PROTOCOL.mailbox_states),
         "mailbox_refusal": {name: code for code, name in PROTOCOL.mailbox_refusals.items()},
         "mailbox_control": dict(PROTOCOL.mailbox_controls),
-        "payload_flag": dict(PROTOCOL.payload_flags),
-        "program_flag": dict(PROTOCOL.program_flags),
         "trace_status": dict(PROTOCOL.trace_status),
+        **_flags(),
     }
 
 
@@ -156,6 +184,9 @@ def test_the_macros_say_what_the_protocol_says(tmp_path: Path) -> None:
     }
     expected = dict(PROTOCOL.constants)
     expected |= {f"boot_{name}": value for name, value in PROTOCOL.boot.items()}
+    expected |= {f"area_{name}": value for name, value in PROTOCOL.area.items()}
+    expected |= {f"program_flag_{name}": value for name, value in PROTOCOL.program_flags.items()}
+    expected["program_magic"] = PROTOCOL.program_magic
     expected["mailbox_magic"] = PROTOCOL.mailbox_magic
     offset = 0
     for field in PROTOCOL.mailbox.fields:
@@ -194,7 +225,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         ("[state.page_tables]", "[state.tables]", "no section [state.page_tables]"),
         ('"pass", type = "u8"', '"pass", type = "u16"', "used with two widths"),
         ("[mailbox.states]", "[mailbox.others]", "'states' is missing"),
-        ("version = 1", "version 1", "Expected '=' after a key"),
+        ('enum = "access_kind"', 'enum = "access"', "operation 'probe': unknown enumeration"),
+        ('"level", type = "u8"', '"level", type = "u16"', "'paging_level' is used with two widths"),
+        ("[area]", "[areas]", "'area' is missing"),
+        ("\nversion = ", "\nversion ", "Expected '=' after a key"),
     ],
 )
 def test_what_cannot_be_said_is_one_line(old: str, new: str, expected: str, tmp_path: Path) -> None:

@@ -1,67 +1,34 @@
 #include "core/interpreter.hpp"
 #include "tests/bytes.hpp"
+#include "tests/interpreter_fixture.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <vector>
 
 namespace {
 
 namespace event = protocol::event;
 namespace operation = protocol::operation;
-using core::Frame;
-using core::FrameRange;
 using core::Progress;
-using protocol::allocation_failure;
-using protocol::free_failure;
-using tests::Bytes;
-using tests::read_trace;
+using Fixture = tests::InterpreterFixture;
 using tests::Records;
 using tests::records_of;
 
-// Runs programs on an allocator that owns frames [4, 8) and [16, 20).
-class Fixture {
-public:
-    Fixture() {
-        frames.make_free({Frame(4), Frame(8)});
-        frames.make_free({Frame(16), Frame(20)});
-        frames.own_what_is_free();
-    }
-
-    template <typename... Operations> Records run(const Operations&... operations) {
-        const Bytes bytes = tests::program(operations...);
-        const core::Program program(bytes);
-        REQUIRE_FALSE(program.defect().has_value());
-        // Exactly as many grants as operations, with something in them that was never given.
-        std::vector<FrameRange> grants(sizeof...(operations), {Frame(1), Frame(2)});
-        core::Interpreter interpreter(frames, trace, grants);
-        progress = interpreter.run(program);
-        return read_trace(buffer);
-    }
-
-    std::vector<std::uint32_t> free_words = std::vector<std::uint32_t>(protocol::frame_count / 32);
-    std::vector<std::uint32_t> owned_words = std::vector<std::uint32_t>(protocol::frame_count / 32);
-    core::FrameAllocator frames{free_words, owned_words};
-    Bytes buffer = Bytes(0x1000);
-    core::Trace trace{buffer};
-    Progress progress = Progress::stopped;
-};
-
-event::allocated allocated(std::uint32_t number, std::uint32_t frame, std::uint32_t count) {
-    return {.operation = number, .frame = frame, .count = count};
+core::FaultRecord division() {
+    return tests::fault(protocol::exception::divide_error, 0xC0101234, 0xC0104000);
 }
 
-event::allocation_failed failed(std::uint32_t number, allocation_failure reason) {
-    return {.operation = number, .reason = reason};
-}
-
-event::freed freed(std::uint32_t number, std::uint32_t frame, std::uint32_t count) {
-    return {.operation = number, .frame = frame, .count = count};
-}
-
-event::free_rejected rejected(std::uint32_t number, std::uint64_t address, free_failure reason) {
-    return {.operation = number, .address = address, .reason = reason};
+event::fault division_at(std::uint32_t number) {
+    return {.operation = number,
+            .vector = protocol::exception::divide_error,
+            .error_code = 0,
+            .cr2 = 0,
+            .eip = 0xC0101234,
+            .esp = 0xC0104000,
+            .cpl = 0,
+            .stack = protocol::stack_kind::probe,
+            .stack_number = 0};
 }
 
 } // namespace
@@ -71,87 +38,37 @@ TEST_CASE_FIXTURE(Fixture, "no operations, no events") {
     CHECK(progress == Progress::going);
 }
 
-TEST_CASE_FIXTURE(Fixture, "allocations") {
-    CHECK_RECORDS(run(operation::allocate{}, operation::allocate_run{.count = 4, .alignment = 1},
-                      operation::allocate_run{.count = 0, .alignment = 1},
-                      operation::allocate_run{.count = 1, .alignment = 6},
-                      operation::allocate_run{.count = 4, .alignment = 1}, operation::count{}),
-                  records_of(allocated(0, 4, 1), allocated(1, 16, 4),
-                             failed(2, allocation_failure::zero_count),
-                             failed(3, allocation_failure::bad_alignment),
-                             failed(4, allocation_failure::no_run),
-                             event::counted{.operation = 5, .free_frames = 3}));
+TEST_CASE_FIXTURE(Fixture, "a fault is recorded at the operation that runs, and the run goes on") {
+    machine.processor.expected_fault = division();
+    CHECK_RECORDS(run(operation::count{}, operation::reload{}, operation::count{}),
+                  records_of(event::counted{.operation = 0, .free_frames = 8}, division_at(1),
+                             event::attempted{
+                                 .operation = 1, .outcome = protocol::attempt::faulted, .value = 0},
+                             event::counted{.operation = 2, .free_frames = 8}));
     CHECK(progress == Progress::going);
+    CHECK(machine.processor.after_fault == core::AfterFault::resume);
 }
 
-TEST_CASE_FIXTURE(Fixture, "exhausting reports runs, and leaves nothing") {
-    CHECK_RECORDS(run(operation::exhaust{}, operation::exhaust{}, operation::allocate{}),
-                  records_of(event::exhausted_run{.operation = 0, .first = 4, .count = 4},
-                             event::exhausted_run{.operation = 0, .first = 16, .count = 4},
-                             event::exhausted{.operation = 0, .frames = 8},
-                             event::exhausted{.operation = 1, .frames = 0},
-                             failed(2, allocation_failure::none_free)));
+TEST_CASE_FIXTURE(Fixture, "nothing is recorded after a fault that nothing expected") {
+    machine.processor.unexpected_fault = division();
+    const Records records = run(operation::reload{}, operation::count{});
+    CHECK(progress == Progress::stopped);
+    CHECK(machine.processor.after_fault == core::AfterFault::end_run);
+    REQUIRE(records.size() == 3);
+    CHECK(records[0] == tests::record_of(division_at(0)));
+    CHECK(records[1].kind == event::registers::kind);
+    CHECK(records[2] ==
+          tests::record_of(event::panic{.reason = protocol::panic_reason::unexpected_fault,
+                                        .detail = 0xC0101234}));
 }
 
-TEST_CASE_FIXTURE(Fixture, "a dump lists the free set and changes nothing") {
-    CHECK_RECORDS(run(operation::allocate{}, operation::dump{}, operation::count{}),
-                  records_of(allocated(0, 4, 1),
-                             event::free_range{.operation = 1, .first = 5, .end = 8},
-                             event::free_range{.operation = 1, .first = 16, .end = 20},
-                             event::dumped{.operation = 1, .ranges = 2, .frames = 7},
-                             event::counted{.operation = 2, .free_frames = 7}));
-}
-
-TEST_CASE_FIXTURE(Fixture, "freeing what an operation was given") {
-    CHECK_RECORDS(run(operation::allocate_run{.count = 3, .alignment = 4},
-                      operation::free{.operation = 0}, operation::free{.operation = 0},
-                      operation::allocate{}, operation::free{.operation = 3}),
-                  records_of(allocated(0, 4, 3), freed(1, 4, 3),
-                             rejected(2, 0x4000, free_failure::already_free), allocated(3, 4, 1),
-                             freed(4, 4, 1)));
-}
-
-TEST_CASE_FIXTURE(Fixture, "what is somebody else's by now is taken back all the same") {
+TEST_CASE_FIXTURE(Fixture, "a program that somebody wrote over while it ran is a bad one") {
+    tests::Bytes bytes = tests::program(operation::count{}, operation::reload{});
+    const core::Program program(bytes);
+    REQUIRE_FALSE(program.defect().has_value());
+    bytes[bytes.size() - 3] = std::byte{0xFF};
     CHECK_RECORDS(
-        run(operation::allocate{}, operation::free{.operation = 0}, operation::allocate{},
-            operation::free{.operation = 0}),
-        records_of(allocated(0, 4, 1), freed(1, 4, 1), allocated(2, 4, 1), freed(3, 4, 1)));
-}
-
-TEST_CASE_FIXTURE(Fixture, "a run of which one frame is free already is not taken back at all") {
-    CHECK_RECORDS(run(operation::allocate_run{.count = 4, .alignment = 1},
-                      operation::free_address{.address = 0x6000}, operation::free{.operation = 0},
-                      operation::count{}),
-                  records_of(allocated(0, 4, 4), freed(1, 6, 1),
-                             rejected(2, 0x6000, free_failure::already_free),
-                             event::counted{.operation = 3, .free_frames = 5}));
-}
-
-TEST_CASE_FIXTURE(Fixture, "operations that were given nothing have nothing to free") {
-    const auto nothing = free_failure::nothing_allocated;
-    CHECK_RECORDS(run(operation::free{.operation = 0}, operation::free{.operation = 2},
-                      operation::free{.operation = 0xFFFFFFFF},
-                      operation::allocate_run{.count = 5, .alignment = 1},
-                      operation::free{.operation = 3}, operation::free{.operation = 1}),
-                  records_of(rejected(0, 0, nothing), rejected(1, 0, nothing),
-                             rejected(2, 0, nothing), failed(3, allocation_failure::no_run),
-                             rejected(4, 0, nothing), rejected(5, 0, nothing)));
-}
-
-TEST_CASE_FIXTURE(Fixture, "what was exhausted was not given by `allocated`") {
-    const Records records = run(operation::exhaust{}, operation::free{.operation = 0});
-    CHECK(records.back() == tests::record_of(rejected(1, 0, free_failure::nothing_allocated)));
-}
-
-TEST_CASE_FIXTURE(Fixture, "freeing an address, right or wrong") {
-    CHECK_RECORDS(run(operation::allocate{}, operation::free_address{.address = 0x4000},
-                      operation::free_address{.address = 0x4000},
-                      operation::free_address{.address = 0x4001},
-                      operation::free_address{.address = 0x3000},
-                      operation::free_address{.address = 0x1'0000'4000}),
-                  records_of(allocated(0, 4, 1), freed(1, 4, 1),
-                             rejected(2, 0x4000, free_failure::already_free),
-                             rejected(3, 0x4001, free_failure::misaligned),
-                             rejected(4, 0x3000, free_failure::not_owned),
-                             rejected(5, 0x1'0000'4000, free_failure::out_of_range)));
+        run_program(program, 2),
+        records_of(event::counted{.operation = 0, .free_frames = 8},
+                   event::panic{.reason = protocol::panic_reason::bad_program, .detail = 0}));
 }

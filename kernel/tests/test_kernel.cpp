@@ -6,8 +6,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <random>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -52,7 +55,10 @@ void check_panic(Machine& machine, panic_reason reason, std::uint64_t detail) {
 
 TEST_CASE("a run from its entry to its completion") {
     Machine machine(small_map,
-                    tests::program_with_states(0b111, operation::allocate{}, operation::count{}));
+                    tests::program_with_states(0b1111, operation::allocate{}, operation::count{}));
+    machine.processor.registers = {
+        .cr0 = 0x80010011, .cr2 = 0xBAD, .cr3 = 0x10A000, .cr4 = 0x20, .efer = 0x800};
+    machine.processor.has = 7;
     const Records records = run(machine, trace_status::completed);
     REQUIRE(records.size() > 11);
     CHECK_RECORDS(
@@ -66,27 +72,38 @@ TEST_CASE("a run from its entry to its completion") {
                          .code_limit = 0xFFFFFFFF,
                          .data_limit = 0xFFFFFFFE,
                          .stack_limit = 0xFFFFFFFD},
-            event::paging{.cr0 = 0x80010011, .cr3 = 0x10A000},
+            event::paging{
+                .cr0 = 0x80010011, .cr3 = 0x10A000, .cr4 = 0x20, .efer = 0x800, .features = 7},
             event::region{.index = 0, .base = 0, .length = 0x9F000, .type = 1, .entry_size = 20},
             event::region{
                 .index = 1, .base = 0x100000, .length = 0x700000, .type = 1, .entry_size = 20},
             event::map_end{.entries = 2, .problem = protocol::map_problem::none}));
     constexpr std::uint32_t words = protocol::frame_count / 32;
     CHECK_RECORDS(
-        Records(records.end() - 7, records.end()),
-        records_of(event::ready{.free_frames = 0x79F - 17, .lowest = 2},
-                   event::allocated{.operation = 0, .frame = 2, .count = 1},
-                   event::counted{.operation = 1, .free_frames = 0x79F - 18},
-                   event::state{.region = protocol::state_region::frame_bitmap,
-                                .words = words,
-                                .checksum = core::checksum(machine.frame_bitmap, 0xFFFFFFFF)},
-                   event::state{.region = protocol::state_region::frame_owned,
-                                .words = words,
-                                .checksum = core::checksum(machine.frame_owned, 0xFFFFFFFF)},
-                   event::state{.region = protocol::state_region::page_tables,
-                                .words = 2048,
-                                .checksum = core::checksum(machine.page_tables, 0xFFFFFF9F)},
-                   event::completed{.operations = 2}));
+        Records(records.end() - 10, records.end()),
+        records_of(
+            event::ready{.free_frames = 0x79F - 45, .lowest = 2},
+            event::stacks{.stacks = 0, .free = 0},
+            event::allocated{.operation = 0, .frame = 2, .count = 1},
+            event::counted{.operation = 1, .free_frames = 0x79F - 46},
+            event::control{
+                .cr0 = 0x80010011, .cr2 = 0xBAD, .cr3 = 0x10A000, .cr4 = 0x20, .efer = 0x800},
+            event::state{.region = protocol::state_region::frame_bitmap,
+                         .words = words,
+                         .checksum = core::checksum(machine.frame_bitmap, 0xFFFFFFFF)},
+            event::state{.region = protocol::state_region::frame_owned,
+                         .words = words,
+                         .checksum = core::checksum(machine.frame_owned, 0xFFFFFFFF)},
+            event::state{.region = protocol::state_region::page_tables,
+                         .words = 22 * 1024,
+                         .checksum = core::checksum(machine.page_tables, 0xFFFFFF9F)},
+            event::state{.region = protocol::state_region::probe_arena,
+                         .words = 8 * 1024,
+                         .checksum = core::checksum(machine.probe_arena, 0xFFFFFFFF)},
+            event::completed{.operations = 2}));
+    // Something else was there before.
+    CHECK(machine.probe_arena.front() == 0xC3C3C3C3);
+    CHECK(machine.probe_arena.back() == 0xC3C3C3C3);
 }
 
 TEST_CASE("states are reported as asked for") {
@@ -160,9 +177,97 @@ TEST_CASE("a bad program stops the run before any of its operations") {
             small_map,
             joined({program(operation::allocate{},
                             operation::count{.header = {protocol::operation_code{99}, 4}})}));
-        check_panic(machine, panic_reason::bad_program, 20);
+        check_panic(machine, panic_reason::bad_program, 24);
         CHECK(tests::only<event::allocated>(read_trace(machine.trace_buffer)).empty());
     }
+}
+
+TEST_CASE("the program's header says how many stacks there are") {
+    const auto with_stacks = [](std::uint32_t stacks) {
+        return joined({tests::bytes_of(protocol::program_header{.magic = protocol::program_magic,
+                                                                .operations = 2,
+                                                                .state_regions = 0,
+                                                                .flags = 0,
+                                                                .stacks = stacks}),
+                       tests::bytes_of(operation::stack_allocate{}, operation::stack_allocate{})});
+    };
+    SUBCASE("one") {
+        Machine machine(small_map, with_stacks(1));
+        const Records records = run(machine, trace_status::completed);
+        CHECK_RECORDS(
+            Records(records.end() - 5, records.end() - 2),
+            records_of(event::stacks{.stacks = 1, .free = 1},
+                       event::stack_allocated{.operation = 0, .stack = 0, .address = 0xD0000000},
+                       event::stack_rejected{.operation = 1,
+                                             .address = 0,
+                                             .reason = protocol::stack_failure::none_free}));
+        CHECK(machine.processor.calls == std::vector<std::string>{"invalidate_page d0000000"});
+    }
+    SUBCASE("too many") {
+        Machine machine(small_map, with_stacks(protocol::maximum_stacks + 1));
+        check_panic(machine, panic_reason::bad_program, 16);
+        CHECK(tests::only<event::stacks>(read_trace(machine.trace_buffer)).empty());
+        CHECK(machine.processor.calls.empty());
+    }
+}
+
+TEST_CASE("data pages are not executable where that can be said") {
+    // The entry of the user-mode stack, with PAE paging: the second of the last table.
+    const auto upper_half = [](bool pae, std::uint32_t efer) {
+        Machine machine(small_map, program());
+        machine.pae = pae;
+        machine.processor.registers.efer = efer;
+        run(machine, trace_status::completed);
+        return machine.page_tables[21 * 1024 + 3];
+    };
+    CHECK(upper_half(true, 0x800) == 0x80000000);
+    CHECK(upper_half(true, 0x500) == 0);
+    CHECK(upper_half(false, 0x800) == 0);
+}
+
+TEST_CASE("a fault at a probe is on the stack it was made on") {
+    // What an earlier run of this kernel knew about stacks does not count.
+    Machine machine(small_map, program(operation::reload{}));
+    machine.processor.expected_fault =
+        tests::fault(protocol::exception::page_fault, 0xC0101000, 0xD0002000);
+    const Records faults = tests::only<event::fault>(run(machine, trace_status::completed));
+    REQUIRE(faults.size() == 1);
+    CHECK(copy(tests::event_in<event::fault>(faults[0]).stack) == protocol::stack_kind::kernel);
+
+    Bytes bytes = program(operation::reload{});
+    bytes[offsetof(protocol::program_header, stacks)] = std::byte{1};
+    Machine with_stack(small_map, bytes);
+    with_stack.processor.expected_fault =
+        tests::fault(protocol::exception::page_fault, 0xC0101000, 0xD0002000);
+    const Records task_faults = tests::only<event::fault>(run(with_stack, trace_status::completed));
+    REQUIRE(task_faults.size() == 1);
+    CHECK(copy(tests::event_in<event::fault>(task_faults[0]).stack) == protocol::stack_kind::task);
+}
+
+TEST_CASE("a fault that nothing expects ends the run") {
+    Machine machine(small_map, program(operation::reload{}, operation::count{}));
+    machine.processor.unexpected_fault =
+        tests::fault(protocol::exception::invalid_opcode, 0xC0101234, 0xC0104000);
+    check_panic(machine, panic_reason::unexpected_fault, 0xC0101234);
+    CHECK(tests::only<event::counted>(read_trace(machine.trace_buffer)).empty());
+}
+
+TEST_CASE("a fault after the run is over changes nothing any more") {
+    Machine machine(small_map, program());
+    run(machine, trace_status::completed);
+    const Bytes before = machine.trace_buffer;
+    REQUIRE(machine.processor.listener != nullptr);
+    const auto late = tests::fault(protocol::exception::page_fault, 0xC0101234, 0xC0104000);
+    CHECK(machine.processor.listener->on_fault(late, true) == core::AfterFault::end_run);
+    CHECK(machine.processor.listener->on_fault(late, false) == core::AfterFault::end_run);
+    CHECK(machine.trace_buffer == before);
+}
+
+TEST_CASE("a machine that survives a triple fault leaves a trace that was cut short") {
+    Machine machine(small_map, program(operation::triple_fault{}, operation::count{}));
+    CHECK(core::run_kernel(machine.entry, machine.platform()) == trace_status::running);
+    CHECK(copy(tests::header_of(machine.trace_buffer).status) == trace_status::running);
+    CHECK(read_trace(machine.trace_buffer).back().kind == event::stacks::kind);
 }
 
 TEST_CASE("no frame that is in use is ever handed out, and each only once") {
@@ -174,12 +279,12 @@ TEST_CASE("no frame that is in use is ever handed out, and each only once") {
         const auto run_of_frames = tests::event_in<event::exhausted_run>(record);
         const std::uint32_t first = run_of_frames.first;
         const std::uint32_t end = first + run_of_frames.count;
-        for (const std::uint32_t used :
-             {0u, 1u, 4u, 0x10u, 0x30u, 0xA0u, 0xFFu, 0x100u, 0x108u, 0x10Au, 0x10Bu, 0x10Du})
+        for (const std::uint32_t used : {0u, 1u, 4u, 0x10u, 0x30u, 0xA0u, 0xFFu, 0x100u, 0x108u,
+                                         0x10Au, 0x11Fu, 0x121u, 0x400u, 0x407u, 0x1000u, 0x17FFu})
             CHECK_FALSE((first <= used && used < end));
         frames += run_of_frames.count;
     }
-    CHECK(frames == protocol::frame_count - 0x60 - 5 - 9 - 2 - 1);
+    CHECK(frames == protocol::frame_count - 0x60 - 5 - 9 - 22 - 0x800 - 8 - 1);
     CHECK(tests::only<event::exhausted>(records) ==
           records_of(event::exhausted{.operation = 0, .frames = frames}));
     CHECK(tests::only<event::dumped>(records) ==

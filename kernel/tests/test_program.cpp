@@ -19,9 +19,12 @@ std::optional<std::uint32_t> defect(const Bytes& bytes) {
     return Program(bytes).defect();
 }
 
-Bytes header(std::uint32_t magic, std::uint32_t operations) {
-    return bytes_of(protocol::program_header{
-        .magic = magic, .operations = operations, .state_regions = 0, .flags = 0});
+Bytes header(std::uint32_t magic, std::uint32_t operations, std::uint32_t stacks = 0) {
+    return bytes_of(protocol::program_header{.magic = magic,
+                                             .operations = operations,
+                                             .state_regions = 0,
+                                             .flags = 0,
+                                             .stacks = stacks});
 }
 
 } // namespace
@@ -72,6 +75,23 @@ TEST_CASE("more operations than the kernel takes are a defect at their number") 
     CHECK(defect(header(protocol::program_magic, 0xFFFFFFFF)) == std::optional(4u));
 }
 
+TEST_CASE("more stacks than the pool can have are a defect at their number") {
+    const auto magic = protocol::program_magic;
+    const Bytes most = header(magic, 0, protocol::maximum_stacks);
+    CHECK(defect(most) == std::nullopt);
+    CHECK(Program(most).stack_count() == protocol::maximum_stacks);
+    CHECK(defect(header(magic, 0, protocol::maximum_stacks + 1)) == std::optional(16u));
+    CHECK(defect(header(magic, 0, 0xFFFFFFFF)) == std::optional(16u));
+}
+
+TEST_CASE("the first defect is named: magic, number of operations, operations, stacks") {
+    const auto magic = protocol::program_magic;
+    const std::uint32_t too_many = 0xFFFFFFFF;
+    CHECK(defect(header(magic + 1, too_many, too_many)) == std::optional(0u));
+    CHECK(defect(header(magic, too_many, too_many)) == std::optional(4u));
+    CHECK(defect(header(magic, 1, too_many)) == std::optional(20u));
+}
+
 TEST_CASE("an operation of an unknown code or another size is a defect at its offset") {
     using protocol::operation_code;
     using protocol::operation_header;
@@ -79,22 +99,22 @@ TEST_CASE("an operation of an unknown code or another size is a defect at its of
         return program(operation::allocate{}, operation::count{.header = wrong});
     };
     CHECK(defect(second({operation_code::count, 4})) == std::nullopt);
-    CHECK(defect(second({operation_code::count, 3})) == std::optional(20u));
-    CHECK(defect(second({operation_code::count, 5})) == std::optional(20u));
-    CHECK(defect(second({operation_code::count, 0})) == std::optional(20u));
-    CHECK(defect(second({operation_code{0}, 4})) == std::optional(20u));
-    CHECK(defect(second({operation_code{0xFFFF}, 4})) == std::optional(20u));
-    CHECK(defect(second({operation_code::free, 4})) == std::optional(20u));
+    CHECK(defect(second({operation_code::count, 3})) == std::optional(24u));
+    CHECK(defect(second({operation_code::count, 5})) == std::optional(24u));
+    CHECK(defect(second({operation_code::count, 0})) == std::optional(24u));
+    CHECK(defect(second({operation_code{0}, 4})) == std::optional(24u));
+    CHECK(defect(second({operation_code{0xFFFF}, 4})) == std::optional(24u));
+    CHECK(defect(second({operation_code::free, 4})) == std::optional(24u));
 }
 
 TEST_CASE("a program cut short is a defect at the operation that does not fit") {
     const Bytes whole = program(operation::allocate_run{.count = 1, .alignment = 1},
                                 operation::free_address{.address = 0});
-    REQUIRE(whole.size() == 16 + 12 + 12);
-    for (std::size_t length = 16; length < whole.size(); ++length) {
+    REQUIRE(whole.size() == 20 + 12 + 12);
+    for (std::size_t length = 20; length < whole.size(); ++length) {
         INFO("length ", length);
         const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
-        CHECK(defect(cut) == std::optional(length < 28 ? 16u : 28u));
+        CHECK(defect(cut) == std::optional(length < 32 ? 20u : 32u));
     }
 }
 

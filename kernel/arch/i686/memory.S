@@ -3,6 +3,8 @@
 #include "protocol.h"
 
 .set trace_bytes, 256 * 1024
+.set page_table_frames, 22              # with PAE; 32-bit paging needs 10
+.set fault_stack_bytes, 4 * FRAME_SIZE
 
 .section .bitmaps, "aw", @nobits
 .balign 4096
@@ -18,12 +20,44 @@ frame_owned_start:
     .skip FRAME_COUNT / 8
 frame_owned_end:
 
-# The page directory, then the page tables of the kernel window.
+# Probes run here, and so do the handlers of their faults.
+.section .bss.probe_stack, "aw", @nobits
+.balign 4096
+.globl probe_stack_start, probe_stack_end
+probe_stack_start:
+    .skip fault_stack_bytes
+probe_stack_end:
+
+# The only page of the kernel that user-mode code can write to.
+.section .bss.user_stack, "aw", @nobits
+.balign 4096
+.globl user_stack_start, user_stack_end
+user_stack_start:
+    .skip FRAME_SIZE
+user_stack_end:
+
+# Where the handlers of faults in ring 3 run, and the double fault's task.
+.section .bss.fault_stacks, "aw", @nobits
+.balign 16
+.globl ring3_fault_stack_end, double_fault_stack_end
+    .skip fault_stack_bytes
+ring3_fault_stack_end:
+    .skip fault_stack_bytes
+double_fault_stack_end:
+
 .section .page_tables, "aw", @nobits
 .balign 4096
-    .skip 4096 + BOOT_KERNEL_WINDOW_SIZE / 0x400000 * 4096
+    .skip page_table_frames * FRAME_SIZE
 
 .section .trace_buffer, "aw", @nobits
 .balign 4096
     .skip trace_bytes
+
+.section .task_stacks, "aw", @nobits
+.balign 4096
+    .skip MAXIMUM_STACKS * TASK_STACK_SIZE
+
+.section .probe_arena, "aw", @nobits
+.balign 4096
+    .skip ARENA_FRAMES * FRAME_SIZE
 .section .note.GNU-stack, "", @progbits

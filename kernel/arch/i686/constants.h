@@ -1,0 +1,33 @@
+/* What assembly and C++ share, and protocol.toml does not have. */
+
+/* The kernel's own segment selectors. */
+#define SELECTOR_KERNEL_CODE 0x08
+#define SELECTOR_KERNEL_DATA 0x10
+#define SELECTOR_USER_CODE 0x1B
+#define SELECTOR_USER_DATA 0x23
+#define SELECTOR_MAIN_TASK 0x28
+#define SELECTOR_DOUBLE_FAULT_TASK 0x30
+
+/* Of protocol::program_header; main.cpp checks them. */
+#define PROGRAM_HEADER_SIZE 20
+#define PROGRAM_OFFSET_MAGIC 0
+#define PROGRAM_OFFSET_FLAGS 12
+
+/* Of i686::AttemptStart; faults.hpp checks them. */
+#define START_EAX 0
+#define START_ECX 4
+#define START_EDX 8
+#define START_EBX 12
+#define START_EBP 16
+#define START_ESI 20
+#define START_EDI 24
+#define START_EFLAGS 28
+#define START_ESP 32
+#define START_EIP 36
+
+/* EFLAGS with nothing set but what always is (SDM vol. 1, 3.4.3). */
+#define EFLAGS_CLEAR 0x00000002
+#define EFLAGS_TRAP 0x00000100
+#define EFLAGS_DIRECTION 0x00000400
+#define EFLAGS_OVERFLOW 0x00000800
+#define EFLAGS_ALIGNMENT_CHECK 0x00040000

@@ -1,0 +1,45 @@
+// What happens when an exception is raised, and attempts: pieces of code that may raise one.
+#pragma once
+
+#include "arch/i686/constants.h"
+#include "core/processor.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace i686 {
+
+// The registers with which an attempt starts, in ring 0 with flat segments.
+struct AttemptStart {
+    std::uint32_t eax = 0, ecx = 0, edx = 0, ebx = 0, ebp = 0, esi = 0, edi = 0;
+    std::uint32_t eflags = EFLAGS_CLEAR;
+    std::uint32_t esp;
+    const std::byte* eip;
+};
+static_assert(offsetof(AttemptStart, eax) == START_EAX);
+static_assert(offsetof(AttemptStart, ecx) == START_ECX);
+static_assert(offsetof(AttemptStart, edx) == START_EDX);
+static_assert(offsetof(AttemptStart, ebx) == START_EBX);
+static_assert(offsetof(AttemptStart, ebp) == START_EBP);
+static_assert(offsetof(AttemptStart, esi) == START_ESI);
+static_assert(offsetof(AttemptStart, edi) == START_EDI);
+static_assert(offsetof(AttemptStart, eflags) == START_EFLAGS);
+static_assert(offsetof(AttemptStart, esp) == START_ESP);
+static_assert(offsetof(AttemptStart, eip) == START_EIP);
+
+struct AttemptEnd {
+    bool faulted;
+    std::uint32_t eax;
+};
+
+// Runs a piece of code on its own stack until it is over: until it jumps to `attempt_over` or
+// executes INT vector_user_return, or until it faults. What comes after an instruction that faults
+// is always one of these two, so that is where its handler goes on.
+AttemptEnd attempt(const AttemptStart& start);
+
+void listen_to_faults(core::FaultListener& listener);
+
+// Ends the run, on whatever stack and in whatever task.
+[[noreturn]] void finish_run();
+
+} // namespace i686

@@ -1,0 +1,309 @@
+#include "arch/i686/processor.hpp"
+
+#include "arch/i686/attempts.hpp"
+#include "arch/i686/control_registers.hpp"
+#include "arch/i686/descriptors.hpp"
+#include "arch/i686/faults.hpp"
+#include "core/features.hpp"
+
+namespace i686 {
+
+namespace {
+
+using core::Access;
+using core::Attempt;
+using protocol::access_kind;
+using protocol::raise_cause;
+
+// What programs write: the end of a frame of the arena, which therefore remains what it was.
+constexpr std::uint32_t frame_end = 0xC32E2E2E;
+
+constexpr std::uint32_t value_to_write(Access access) {
+    return access.kind == access_kind::write ? frame_end >> (32 - 8 * access.size) : 0;
+}
+
+std::uint32_t probe_stack_top() {
+    return reinterpret_cast<std::uint32_t>(probe_stack_end);
+}
+
+// The same attempt for accesses of 1, 2 and 4 bytes.
+struct AccessCode {
+    const std::byte* read[3];
+    const std::byte* write[3];
+
+    [[nodiscard]] const std::byte* of(Access access) const {
+        const std::uint32_t index = access.size / 2;
+        return access.kind == access_kind::read ? read[index] : write[index];
+    }
+};
+
+constexpr AccessCode kernel_access{{fault_at_read_1, fault_at_read_2, fault_at_read_4},
+                                   {fault_at_write_1, fault_at_write_2, fault_at_write_4}};
+constexpr AccessCode user_access{
+    {fault_at_user_read_1, fault_at_user_read_2, fault_at_user_read_4},
+    {fault_at_user_write_1, fault_at_user_write_2, fault_at_user_write_4}};
+constexpr AccessCode fs_access{{attempt_fs_read_1, attempt_fs_read_2, attempt_fs_read_4},
+                               {attempt_fs_write_1, attempt_fs_write_2, attempt_fs_write_4}};
+constexpr AccessCode ss_access{{attempt_ss_read_1, attempt_ss_read_2, attempt_ss_read_4},
+                               {attempt_ss_write_1, attempt_ss_write_2, attempt_ss_write_4}};
+
+Attempt run(const AttemptStart& start) {
+    const bool faulted = attempt(start).faulted;
+    return {faulted ? protocol::attempt::faulted : protocol::attempt::done, 0};
+}
+
+Attempt run_access(const AttemptStart& start, access_kind kind) {
+    const AttemptEnd end = attempt(start);
+    if (end.faulted)
+        return {protocol::attempt::faulted, 0};
+    return {protocol::attempt::done, kind == access_kind::read ? end.eax : 0};
+}
+
+// What `code` finds in EAX and EBX.
+struct UserOperands {
+    std::uint32_t eax = 0, ebx = 0;
+};
+
+AttemptStart in_ring3(const std::byte* code, std::uint32_t eflags, UserOperands operands) {
+    const auto offset = static_cast<std::uint32_t>(code - user_code_start);
+    return {.eax = operands.eax,
+            .edx = protocol::area::user + offset,
+            .ebx = operands.ebx,
+            .esi = eflags,
+            .esp = probe_stack_top(),
+            .eip = attempt_in_ring3};
+}
+
+Attempt raise_in_ring0(const std::byte* code, std::uint32_t selector = 0) {
+    return run({.ecx = selector, .esp = probe_stack_top(), .eip = code});
+}
+
+Attempt raise_in_ring3(const std::byte* code) {
+    return run(in_ring3(code, EFLAGS_CLEAR, {}));
+}
+
+Attempt raise_device_not_available() {
+    write_cr0(read_cr0() | cr0::task_switched); // the attempt's end clears it
+    return raise_in_ring0(fault_at_raise_device_not_available);
+}
+
+Attempt raise_double_fault() {
+    set_gate_presence(protocol::exception::divide_error, GatePresence::absent);
+    const Attempt result = raise_in_ring0(fault_at_raise_double_fault);
+    set_gate_presence(protocol::exception::divide_error, GatePresence::present);
+    return result;
+}
+
+Attempt raise_reserved_control_bit() {
+    const std::uint32_t before = read_cr4();
+    const Attempt result = run({.eax = before | cr4::reserved,
+                                .esp = probe_stack_top(),
+                                .eip = fault_at_raise_reserved_control_bit});
+    // A processor that did not object may have kept the bit.
+    if (read_cr4() != before)
+        write_cr4(before);
+    return result;
+}
+
+Attempt raise_alignment_check() {
+    write_cr0(read_cr0() | cr0::alignment_mask);
+    const Attempt result =
+        run(in_ring3(fault_at_user_alignment_check, EFLAGS_CLEAR | EFLAGS_ALIGNMENT_CHECK, {}));
+    write_cr0(read_cr0() & ~cr0::alignment_mask);
+    return result;
+}
+
+constexpr std::uint32_t with(std::uint32_t value, std::uint32_t bit, bool is_set) {
+    return is_set ? value | bit : value & ~bit;
+}
+
+AttemptStart loading(const std::byte* code, std::uint32_t value) {
+    return {.eax = value,
+            .ecx = efer::model_specific_register,
+            .ebx = read_cr3(),
+            .esp = probe_stack_top(),
+            .eip = code};
+}
+
+} // namespace
+
+void Processor::listen(core::FaultListener& listener) {
+    listen_to_faults(listener);
+}
+
+std::uint32_t Processor::features() const {
+    constexpr std::uint32_t extended = 0x80000000;
+    const std::uint32_t last_basic = identify(0).eax;
+    const std::uint32_t last_extended = identify(extended).eax;
+    std::uint32_t result = 0;
+    const auto add = [&result](std::uint32_t word, unsigned bit, core::Feature feature) {
+        if ((word >> bit & 1) != 0)
+            result |= static_cast<std::uint32_t>(feature);
+    };
+    if (last_basic >= 1) {
+        const std::uint32_t edx = identify(1).edx;
+        add(edx, 3, core::Feature::page_size_extensions);
+        add(edx, 6, core::Feature::physical_address_extension);
+    }
+    // A processor that has no such leaves answers with something else.
+    if (last_extended > extended && last_extended < extended + 0x10000)
+        add(identify(extended + 1).edx, 20, core::Feature::no_execute);
+    if (last_basic >= 7) {
+        const std::uint32_t ebx = identify(7).ebx;
+        add(ebx, 7, core::Feature::supervisor_execution);
+        add(ebx, 20, core::Feature::supervisor_access);
+    }
+    return result;
+}
+
+core::ControlRegisters Processor::control_registers() const {
+    const bool has_efer = core::has(features(), core::Feature::no_execute);
+    return {.cr0 = read_cr0(),
+            .cr2 = read_cr2(),
+            .cr3 = read_cr3(),
+            .cr4 = read_cr4(),
+            .efer = has_efer ? read_efer() : 0};
+}
+
+void Processor::invalidate_page(std::uint32_t address) {
+    asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+
+Attempt Processor::access(std::uint32_t address, Access access, std::uint32_t ring,
+                          bool alignment_check) {
+    const std::uint32_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
+    const std::uint32_t value = value_to_write(access);
+    const bool is_call = access.kind == access_kind::execute;
+    if (ring != 0) {
+        const std::byte* code = is_call ? fault_at_user_call : user_access.of(access);
+        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = address}), access.kind);
+    }
+    return run_access({.eax = value,
+                       .ebx = address,
+                       .eflags = eflags,
+                       .esp = probe_stack_top(),
+                       .eip = is_call ? fault_at_call : kernel_access.of(access)},
+                      access.kind);
+}
+
+Attempt Processor::access_segment(const core::SegmentDescription& segment, std::uint32_t offset,
+                                  Access access) {
+    describe_probe_segment(segment.base, segment.limit, segment.expand_down);
+    const bool is_stack = segment.target == protocol::segment_register::ss;
+    return run_access({.eax = value_to_write(access),
+                       .ecx = protocol::selector_probe,
+                       .ebp = offset,
+                       .esp = probe_stack_top(),
+                       .eip = (is_stack ? ss_access : fs_access).of(access)},
+                      access.kind);
+}
+
+Attempt Processor::raise(raise_cause cause) {
+    switch (cause) {
+    case raise_cause::divide_error:
+        return raise_in_ring0(fault_at_raise_divide_error);
+    case raise_cause::debug:
+        return raise_in_ring0(attempt_debug);
+    case raise_cause::breakpoint:
+        return raise_in_ring0(attempt_breakpoint);
+    case raise_cause::overflow:
+        return run({.eflags = EFLAGS_CLEAR | EFLAGS_OVERFLOW,
+                    .esp = probe_stack_top(),
+                    .eip = attempt_overflow});
+    case raise_cause::bound_range:
+        return raise_in_ring0(fault_at_raise_bound_range);
+    case raise_cause::invalid_opcode:
+        return raise_in_ring0(fault_at_raise_invalid_opcode);
+    case raise_cause::device_not_available:
+        return raise_device_not_available();
+    case raise_cause::double_fault:
+        return raise_double_fault();
+    case raise_cause::short_task:
+        return raise_in_ring0(fault_at_raise_short_task);
+    case raise_cause::absent_gate:
+        return raise_in_ring0(fault_at_raise_absent_gate);
+    case raise_cause::gate_beyond_limit:
+        return raise_in_ring0(fault_at_raise_gate_beyond_limit);
+    case raise_cause::absent_segment:
+        return raise_in_ring0(fault_at_raise_absent_segment, protocol::selector_absent);
+    case raise_cause::absent_stack:
+        return raise_in_ring0(fault_at_raise_absent_stack, protocol::selector_absent);
+    case raise_cause::selector_beyond_limit:
+        return raise_in_ring0(fault_at_raise_selector_beyond_limit, protocol::selector_beyond);
+    case raise_cause::reserved_control_bit:
+        return raise_reserved_control_bit();
+    case raise_cause::privileged_instruction:
+        return raise_in_ring3(fault_at_user_privileged_instruction);
+    case raise_cause::privileged_gate:
+        return raise_in_ring3(fault_at_user_privileged_gate);
+    case raise_cause::alignment_check:
+        return raise_alignment_check();
+    }
+    return {protocol::attempt::done, 0};
+}
+
+Attempt Processor::interrupt(std::uint8_t vector) {
+    return raise_in_ring0(interrupt_attempts[vector]);
+}
+
+Attempt Processor::reload() {
+    return run(loading(fault_at_reload, 0));
+}
+
+Attempt Processor::write_control(protocol::control_bit bit, bool value) {
+    switch (bit) {
+    case protocol::control_bit::write_protect:
+        return run(loading(fault_at_control_cr0, with(read_cr0(), cr0::write_protect, value)));
+    case protocol::control_bit::page_size_extensions:
+        return run(
+            loading(fault_at_control_cr4, with(read_cr4(), cr4::page_size_extensions, value)));
+    case protocol::control_bit::no_execute:
+        return run(loading(fault_at_control_efer, with(read_efer(), efer::no_execute, value)));
+    case protocol::control_bit::supervisor_execution:
+        return run(
+            loading(fault_at_control_cr4, with(read_cr4(), cr4::supervisor_execution, value)));
+    case protocol::control_bit::supervisor_access:
+        return run(loading(fault_at_control_cr4, with(read_cr4(), cr4::supervisor_access, value)));
+    }
+    return {protocol::attempt::done, 0};
+}
+
+Attempt Processor::overflow(std::uint32_t bottom, protocol::overflow_kind how, std::uint32_t size) {
+    using protocol::overflow_kind;
+    const std::uint32_t top = bottom + protocol::frame_size;
+    constexpr std::uint32_t words = protocol::task_stack_size / 4;
+    switch (how) {
+    case overflow_kind::push:
+        return run({.eax = frame_end, .esp = top, .eip = fault_at_overflow_push});
+    case overflow_kind::call:
+        return run({.esp = top, .eip = fault_at_overflow_call});
+    case overflow_kind::recursion:
+        return run(
+            {.eax = frame_end, .ecx = size, .esp = top, .eip = fault_at_overflow_recursion_call});
+    case overflow_kind::array:
+        return run({.eax = frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
+    case overflow_kind::interrupt:
+        return run({.esp = bottom, .eip = fault_at_overflow_interrupt});
+    case overflow_kind::exception:
+        return run({.esp = bottom, .eip = fault_at_overflow_exception});
+    case overflow_kind::string:
+        return run({.eax = frame_end,
+                    .ecx = words,
+                    .edi = top - 4,
+                    .eflags = EFLAGS_CLEAR | EFLAGS_DIRECTION,
+                    .esp = probe_stack_top(),
+                    .eip = fault_at_overflow_string});
+    case overflow_kind::straddle:
+        return run({.eax = frame_end,
+                    .ebx = bottom - 2,
+                    .esp = probe_stack_top(),
+                    .eip = fault_at_overflow_straddle});
+    }
+    return {protocol::attempt::done, 0};
+}
+
+void Processor::shut_down() {
+    i686::shut_down();
+}
+
+} // namespace i686

@@ -1,0 +1,86 @@
+// The paging structures of both modes, as plain words (TRACE.md, "Address space").
+#pragma once
+
+#include "core/addresses.hpp"
+#include "core/platform.hpp"
+#include "protocol.hpp"
+
+#include <cstdint>
+#include <span>
+
+namespace core {
+
+enum class PagingMode { legacy, pae };
+
+// A paging-structure entry of either mode: with 32-bit paging the upper half is 0.
+using Entry = std::uint64_t;
+
+// Bits of an entry (SDM vol. 3, 4.3 and 4.4).
+namespace entry {
+inline constexpr Entry present = 1 << 0;
+inline constexpr Entry writable = 1 << 1;
+inline constexpr Entry user = 1 << 2;
+inline constexpr Entry page_size = 1 << 7; // of a PDE: it maps a large page
+inline constexpr Entry no_execute = Entry{1} << 63;
+} // namespace entry
+
+class AddressSpace {
+public:
+    // `no_execute`: what data pages of the kernel get of entry::no_execute, all of it or nothing.
+    AddressSpace(const KernelMemory& memory, const ImageLayout& layout, PagingMode mode,
+                 Entry no_execute);
+
+    // Everything but the window, which boot code has built: tables for all areas, and the pages of
+    // the user area. Whatever an earlier run left is gone.
+    void build();
+
+    // Pages of the stack area, numbered from its start. Nothing is invalidated here.
+    void map_stack_page(std::uint32_t page);
+    void unmap_stack_page(std::uint32_t page);
+
+    [[nodiscard]] PagingMode mode() const { return m_mode; }
+
+    // The entry of a level for an address of the probe, the user or the stack area. Its place is
+    // the one it was given at start-up, whatever the entries above say now.
+    [[nodiscard]] Entry read(protocol::paging_level level, std::uint32_t address) const;
+    void write(protocol::paging_level level, std::uint32_t address, Entry value);
+
+    // The PDE that leads to the page table of an address: what was there at start-up.
+    [[nodiscard]] Entry table_entry(std::uint32_t address) const;
+
+private:
+    // Where the structures of a mode are, as frames from the start of the page tables.
+    struct Structures {
+        std::uint32_t entry_words;
+        std::uint32_t table_shift; // a page table maps 2^table_shift bytes
+        std::uint32_t first_directory;
+        std::uint32_t stack_tables; // the first frame after the window's tables
+        std::uint32_t probe_tables;
+        std::uint32_t user_table;
+    };
+    static constexpr Structures legacy_structures{1, 22, 0, 5, 7, 9};
+    static constexpr Structures pae_structures{2, 21, 1, 13, 17, 21};
+
+    // Where the page table of an address is, and what the PDE that leads there allows.
+    struct Table {
+        std::uint32_t frame;
+        Entry rights;
+    };
+
+    [[nodiscard]] Table table_of(std::uint32_t address) const;
+    // The number of an entry's first word.
+    [[nodiscard]] std::uint32_t place(protocol::paging_level level, std::uint32_t address) const;
+    void build_tables(std::uint32_t start, std::uint32_t size);
+    void map(std::uint32_t address, PhysicalAddress page, Entry rights);
+
+    std::span<std::uint32_t> m_words;
+    PhysicalAddress m_page_tables;
+    PhysicalAddress m_task_stacks;
+    PhysicalAddress m_user_code;
+    PhysicalAddress m_user_stack;
+    PagingMode m_mode;
+    Structures m_structures;
+    Entry m_no_execute;
+};
+
+} // namespace core

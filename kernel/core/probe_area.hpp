@@ -1,0 +1,54 @@
+// What programs map, and the checks that keep it harmless (TRACE.md, "Operations on paging").
+#pragma once
+
+#include "core/address_space.hpp"
+#include "core/processor.hpp"
+#include "core/result.hpp"
+#include "protocol.hpp"
+
+#include <cstdint>
+#include <optional>
+
+namespace core {
+
+class ProbeArea {
+public:
+    // Why nothing was done; nothing if it was.
+    using Rejection = std::optional<protocol::rejection>;
+
+    ProbeArea(AddressSpace& space, const Processor& processor, PhysicalAddress arena)
+        : m_space(space), m_processor(processor), m_arena(arena) {}
+
+    [[nodiscard]] PagingMode mode() const { return m_space.mode(); }
+
+    // Whether all bytes of an access are probeable.
+    [[nodiscard]] static bool contains(std::uint32_t address, std::uint32_t size);
+
+    // None of these invalidates anything. `rights` are bits of rights_flag.
+    [[nodiscard]] Rejection map(std::uint32_t address, std::uint32_t frame, std::uint8_t rights);
+    [[nodiscard]] Rejection unmap(std::uint32_t address);
+    [[nodiscard]] Rejection protect(std::uint32_t address, std::uint8_t rights);
+
+    // The entry becomes `(entry & ~clear) | set`.
+    [[nodiscard]] Rejection write_entry(std::uint32_t address, protocol::paging_level level,
+                                        Entry clear, Entry set);
+    [[nodiscard]] Result<Entry, protocol::rejection> read_entry(std::uint32_t address,
+                                                                protocol::paging_level level) const;
+
+    // Whether a PDE of the area, present or not, has the flag that makes it map a large page.
+    [[nodiscard]] bool has_large_page() const;
+
+private:
+    [[nodiscard]] bool can_give(std::uint8_t rights) const;
+    [[nodiscard]] bool has_large_pages_on() const;
+    [[nodiscard]] bool is_large(std::uint32_t address) const;
+    [[nodiscard]] std::optional<protocol::paging_level> mapping_level(std::uint32_t address) const;
+    [[nodiscard]] bool has_level(std::uint32_t address, protocol::paging_level level) const;
+    [[nodiscard]] Entry writable_bits(protocol::paging_level level, Entry entry) const;
+
+    AddressSpace& m_space;
+    const Processor& m_processor;
+    PhysicalAddress m_arena;
+};
+
+} // namespace core

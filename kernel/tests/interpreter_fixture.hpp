@@ -1,0 +1,67 @@
+// Runs programs on all parts of a kernel: an allocator that owns frames [4, 8) and [16, 20), three
+// task stacks, and a processor that does nothing.
+#pragma once
+
+#include "core/interpreter.hpp"
+#include "tests/bytes.hpp"
+#include "tests/machine.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace tests {
+
+class InterpreterFixture {
+public:
+    explicit InterpreterFixture(core::PagingMode mode = core::PagingMode::legacy)
+        : space(machine.platform().memory, Machine::layout, mode, 0) {
+        space.build();
+        frames.make_free({core::Frame(4), core::Frame(8)});
+        frames.make_free({core::Frame(16), core::Frame(20)});
+        frames.own_what_is_free();
+    }
+
+    // The events of one program. The next one finds what this one left, but for its grants.
+    template <typename... Operations> Records run(const Operations&... operations) {
+        const Bytes bytes = program(operations...);
+        const core::Program parsed(bytes);
+        REQUIRE_FALSE(parsed.defect().has_value());
+        return run_program(parsed, sizeof...(operations));
+    }
+
+    Records run_program(const core::Program& program, std::size_t operations) {
+        core::Trace trace(machine.trace_buffer);
+        core::Faults faults(trace, Machine::probe_stack);
+        faults.know_task_stacks(stacks.range());
+        machine.processor.listen(faults);
+        // Exactly as many grants as operations, with something in them that was never given.
+        std::vector<core::Grant> grants(operations, {{core::Frame(1), core::Frame(2)}, 1});
+        core::Interpreter interpreter({.frames = frames,
+                                       .probe_area = probe_area,
+                                       .stacks = stacks,
+                                       .processor = machine.processor,
+                                       .faults = faults,
+                                       .trace = trace},
+                                      core::Reach(Machine::layout, stacks.range()), grants);
+        progress = interpreter.run(program);
+        return read_trace(machine.trace_buffer);
+    }
+
+    Machine machine;
+    core::AddressSpace space;
+    core::ProbeArea probe_area{space, machine.processor, Machine::layout.probe_arena.start};
+    core::FrameAllocator frames{machine.frame_bitmap, machine.frame_owned};
+    std::vector<std::uint32_t> stack_words =
+        std::vector<std::uint32_t>(core::TaskStackPool::bitmap_words, 0xDEADBEEF);
+    core::TaskStackPool stacks{stack_words, 3};
+    core::Progress progress = core::Progress::stopped;
+};
+
+class PaeInterpreterFixture : public InterpreterFixture {
+public:
+    PaeInterpreterFixture() : InterpreterFixture(core::PagingMode::pae) {}
+};
+
+} // namespace tests
