@@ -51,6 +51,7 @@ class Field:
         reason: why bits or the whole field are left out of the comparison; empty if none are.
         enum: names of its values, or None for a plain number.
         key: the field says what the event is about, and belongs into a signature.
+        as_bits: a difference is told as bits set and bits lost.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Field:
     reason: str = ""
     enum: Mapping[int, str] | None = None
     key: bool = False
+    as_bits: bool = False
 
     @property
     def bits(self) -> int:
@@ -155,6 +157,8 @@ class Protocol:
     version: int
     constants: Mapping[str, int]
     boot: Mapping[str, int]
+    area: Mapping[str, int]
+    flags: Mapping[str, Mapping[str, int]]
     enums: Mapping[str, Mapping[int, str]]
     events: Mapping[str, EventKind]
     events_by_code: Mapping[int, EventKind]
@@ -208,6 +212,7 @@ def _layout(raw: list[dict[str, Any]], enums: Mapping[str, Mapping[int, str]]) -
                 reason,
                 enum,
                 entry.get("key", False),
+                entry.get("bits", False),
             )
         )
     if len({field.name for field in fields}) != len(fields):
@@ -255,6 +260,8 @@ def load(text: str) -> Protocol:
         version=raw["version"],
         constants=raw["constants"],
         boot=raw["boot"],
+        area=raw["area"],
+        flags=raw["flag"],
         enums=enums,
         events=events,
         events_by_code={event.code: event for event in events.values()},

@@ -5,10 +5,8 @@ Map files, which share the form of a region, are in `map_file`; their functions 
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -17,7 +15,8 @@ from conformance.case.case import Case
 from conformance.case.image import ImageId
 from conformance.case.machine import Machine
 from conformance.case.map_file import NamedMap, dump_map, load_map, load_map_file
-from conformance.case.program import OPERATIONS, Operation, Program
+from conformance.case.operation_form import operation_form, read_operation
+from conformance.case.program import Program
 from conformance.case.wire import (
     RegionWire,
     complete,
@@ -30,7 +29,6 @@ from conformance.case.wire import (
     region_form,
 )
 from conformance.errors import InvalidArgument
-from conformance.protocol import PROTOCOL
 
 __all__ = [
     "FORMAT",
@@ -44,7 +42,8 @@ __all__ = [
 ]
 
 FORMAT = "conformance-case"
-VERSION = 1
+VERSION = 2
+_READABLE = (1, VERSION)  # version 1 had no task stacks
 
 
 class _ImageWire(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,6 +69,7 @@ class _CaseWire(msgspec.Struct, forbid_unknown_fields=True):
     machine: _MachineWire
     memory_map: _MapWire | None
     program: list[dict[str, Any]]
+    stacks: int | str
     state_regions: list[str]
 
 
@@ -81,11 +81,12 @@ def dump_case(case: Case) -> str:
         "image": _plain(case.image),
         "machine": _plain(case.machine),
         "memory_map": None if case.memory_map is None else _map_form(case),
-        "program": [_operation_form(operation) for operation in case.program.operations],
+        "program": [operation_form(operation) for operation in case.program.operations],
+        "stacks": case.program.stacks,
         "state_regions": list(case.state_regions),
     }
-    complete(case, form, "format", "version")
-    complete(case.program, {"operations": form["program"]})
+    complete(case, form, "format", "version", "stacks")
+    complete(case.program, {"operations": form["program"], "stacks": form["stacks"]})
     return json.dumps(form, indent=2) + "\n"
 
 
@@ -103,21 +104,6 @@ def _map_form(case: Case) -> dict[str, Any]:
     return form
 
 
-def _operation_form(operation: Operation) -> dict[str, Any]:
-    operands = {}
-    for field in PROTOCOL.operations[operation.name].operands.fields:
-        value = getattr(operation, field.name)
-        operands[field.name] = hex(value) if field.bits == 64 else value
-    complete(operation, operands)
-    form = {"operation": operation.name}
-    return form | {_operand_key(name): value for name, value in operands.items()}
-
-
-def _operand_key(name: str) -> str:
-    """The operand's key in a file, where `operation` already says which operation it is."""
-    return "number" if name == "operation" else name
-
-
 def load_case(text: str | bytes, *, source: str = "case") -> Case:
     """The case that `dump_case` wrote, or somebody by hand.
 
@@ -130,17 +116,24 @@ def load_case(text: str | bytes, *, source: str = "case") -> Case:
     """
     raw = parse_json(text, source)
     # Before anything else: another version may well have other keys.
-    for key, expected in (("format", FORMAT), ("version", VERSION)):
+    for key, expected in (("format", (FORMAT,)), ("version", _READABLE)):
         if key not in raw:
-            invalid(source, "", f"key {key!r} is missing; a case begins with {key}={expected!r}")
-        if raw[key] != expected or isinstance(raw[key], bool):
-            invalid(source, key, f"expected {expected!r}, got {excerpt(raw[key])}")
+            invalid(
+                source, "", f"key {key!r} is missing; a case begins with {key}={expected[-1]!r}"
+            )
+        if raw[key] not in expected or isinstance(raw[key], bool):
+            known = " or ".join(map(repr, expected))
+            invalid(source, key, f"expected {known}, got {excerpt(raw[key])}")
+    if raw["version"] == 1:
+        if "stacks" in raw:
+            invalid(source, "stacks", f"is a key of version {VERSION}, this is version 1")
+        raw["stacks"] = 0
     wire = convert(raw, _CaseWire, source)
     reported = None
     if wire.memory_map is not None:
         reported = memory_map(wire.memory_map.regions, wire.memory_map.cut, source, "memory_map.")
     operations = tuple(
-        _operation(operation, source, f"program[{index}]")
+        read_operation(operation, source, f"program[{index}]")
         for index, operation in enumerate(wire.program)
     )
     ram_mib = integer(wire.machine.ram_mib, source, "machine.ram_mib")
@@ -153,38 +146,8 @@ def load_case(text: str | bytes, *, source: str = "case") -> Case:
             image=ImageId(wire.image.name, wire.image.sha256),
             machine=machine,
             memory_map=reported,
-            program=Program(operations),
+            program=Program(operations, integer(wire.stacks, source, "stacks")),
             state_regions=tuple(wire.state_regions),
         )
     except InvalidArgument as error:
         invalid(source, "", str(error))
-
-
-def _operation(raw: Mapping[str, Any], source: str, where: str) -> Operation:
-    name = raw.get("operation")
-    if name is None:
-        invalid(source, where, "key 'operation' is missing")
-    kind = OPERATIONS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        close = difflib.get_close_matches(str(name)[:80], OPERATIONS, 1)
-        guess = f"; did you mean {close[0]!r}?" if close else ""
-        invalid(
-            source,
-            f"{where}.operation",
-            f"unknown operation {excerpt(name)}; known: {', '.join(OPERATIONS)}{guess}",
-        )
-    operands = {_operand_key(field.name): field for field in fields(kind)}
-    for key in raw:
-        if key != "operation" and key not in operands:
-            known = ", ".join(["operation", *operands])
-            invalid(source, where, f"unknown key {excerpt(key)} of {kind.name}; known: {known}")
-    values = {}
-    for key, field in operands.items():
-        if key in raw:
-            values[field.name] = integer(raw[key], source, f"{where}.{key}")
-        elif field.default is MISSING:
-            invalid(source, where, f"{kind.name} needs key {key!r}")
-    try:
-        return kind(**values)
-    except InvalidArgument as error:
-        invalid(source, where, str(error))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from conformance.case.processor import CPU_FEATURES, CPU_PROFILES, Feature
 from conformance.errors import InvalidArgument
 
 __all__ = ["CPU_PROFILES", "PAGING_MODES", "Machine"]
 
-CPU_PROFILES = ("pentium3", "core2duo")
-"""Processor models that every built-in backend knows, by the harness's name for them."""
-
-PAGING_MODES = ("legacy",)
-"""Paging modes the kernel can be asked for."""
+PAGING_MODES = ("legacy", "pae")
+"""Paging modes the kernel can be asked for: 32-bit paging, PAE paging."""
 
 _RAM_MIB = range(16, 2049)
 
@@ -54,3 +52,13 @@ class Machine:
     def ram_bytes(self) -> int:
         """RAM in bytes."""
         return self.ram_mib << 20
+
+    @property
+    def features(self) -> Feature:
+        """What the processor has."""
+        return CPU_FEATURES[self.cpu_profile]
+
+    @property
+    def hardware(self) -> Machine:
+        """The machine without what the payload decides: one engine process serves all of these."""
+        return replace(self, paging=PAGING_MODES[0])

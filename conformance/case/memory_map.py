@@ -8,7 +8,15 @@ from enum import IntEnum
 
 from conformance.errors import InvalidArgument
 
-__all__ = ["ADDRESS_LIMIT", "ENTRY_SIZE", "MemoryMap", "Region", "RegionType", "type_name"]
+__all__ = [
+    "ADDRESS_LIMIT",
+    "ENTRY_SIZE",
+    "PLAIN_MAP",
+    "MemoryMap",
+    "Region",
+    "RegionType",
+    "type_name",
+]
 
 ADDRESS_LIMIT = 1 << 64
 """Addresses are below this."""
@@ -121,3 +129,7 @@ class MemoryMap:
         """The Multiboot memory map: what `mmap_addr` points at, `mmap_length` bytes."""
         data = b"".join(region.encode() for region in self.regions)
         return data[: len(data) - self.cut]
+
+
+PLAIN_MAP = MemoryMap((Region(0, 0x9F000), Region(1 << 20, 15 << 20)))
+"""16 MiB of RAM as a BIOS reports them, for cases that are about something else."""

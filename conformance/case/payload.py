@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from conformance.case.case import Case
+from conformance.case.machine import PAGING_MODES
 from conformance.case.program import Program
 from conformance.protocol import PROTOCOL
 
@@ -12,16 +13,24 @@ __all__ = ["PayloadError", "decode_payload", "encode_payload", "encode_program"]
 
 
 def encode_program(
-    program: Program, state_regions: tuple[str, ...], *, echo: bool = False
+    program: Program,
+    state_regions: tuple[str, ...],
+    *,
+    paging: str = PAGING_MODES[0],
+    echo: bool = False,
 ) -> bytes:
-    """The Multiboot module: header and operations."""
+    """The Multiboot module: header and operations. Its size depends on the operations alone."""
+    flags = PROTOCOL.program_flags["echo"] if echo else 0
+    if paging == "pae":
+        flags |= PROTOCOL.program_flags["pae"]
     regions = sum(1 << PROTOCOL.state_regions[name].code for name in state_regions)
     parts = [
         PROTOCOL.program.pack(
             magic=PROTOCOL.program_magic,
             operations=len(program.operations),
             state_regions=regions,
-            flags=PROTOCOL.program_flags["echo"] if echo else 0,
+            flags=flags,
+            stacks=program.stacks,
         )
     ]
     for operation in program.operations:
@@ -35,7 +44,9 @@ def encode_payload(case: Case, *, echo: bool = False) -> bytes:
     """The payload of a case; with `echo` the guest prints its trace and ends the emulator."""
     header = PROTOCOL.payload.size
     memory_map = b"" if case.memory_map is None else case.memory_map.encode()
-    program = encode_program(case.program, case.state_regions, echo=echo)
+    program = encode_program(
+        case.program, case.state_regions, paging=case.machine.paging, echo=echo
+    )
     program_offset = header + len(memory_map) + (-len(memory_map) % 4)
     size = program_offset + len(program) + (-len(program) % 4)
 

@@ -4,6 +4,9 @@ Usage:
 
     @given(cases(memory_maps=memory_maps(hostile=False)))
     def test_kernel_agrees(case): ...
+
+    @given(fault_cases())
+    def test_faults_agree(case): ...
 """
 
 from __future__ import annotations
@@ -15,15 +18,32 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from conformance.case.case import Case
 from conformance.case.image import ImageId, default_image
-from conformance.case.machine import Machine
-from conformance.case.memory_map import MemoryMap
+from conformance.case.machine import PAGING_MODES, Machine
+from conformance.case.memory_map import PLAIN_MAP, MemoryMap
+from conformance.case.processor import CPU_PROFILES
 from conformance.case.program import Program
 from conformance.case.strategies_maps import memory_maps
-from conformance.case.strategies_programs import places, programs, programs_at
+from conformance.case.strategies_paging import paging_programs_on
+from conformance.case.strategies_programs import check_operations, places, programs, programs_at
 from conformance.case.strategies_regions import regions
+from conformance.case.strategies_stacks import stack_programs_of
 from conformance.errors import InvalidArgument
 
-__all__ = ["cases", "memory_maps", "programs", "regions"]
+__all__ = [
+    "PROBED_REGIONS",
+    "cases",
+    "fault_cases",
+    "guard_page_cases",
+    "machines",
+    "memory_maps",
+    "paging_programs",
+    "programs",
+    "regions",
+    "stack_programs",
+]
+
+PROBED_REGIONS = ("page_tables", "probe_arena")
+"""The state regions that accesses and the paging structures' operations can change."""
 
 # Most cases have a map. Branches at the ends are drawn more often than those in between.
 _reported_maps: SearchStrategy[MemoryMap | None] = st.one_of(
@@ -51,17 +71,10 @@ def cases(
     Raises:
         InvalidArgument: an argument is of another type.
     """
-    checks: tuple[tuple[str, Any, type], ...] = (
-        ("memory_maps", memory_maps, SearchStrategy),
-        ("programs", programs, SearchStrategy),
-        ("machine", machine, Machine),
-        ("image", image, ImageId),
-    )
-    for name, value, kind in checks:
-        if value is not None and not isinstance(value, kind):
-            raise InvalidArgument(
-                f"{name} must be a {kind.__name__} or None, got {value!r} ({type(value).__name__})"
-            )
+    _check("memory_maps", memory_maps, SearchStrategy)
+    _check("programs", programs, SearchStrategy)
+    _check("machine", machine, Machine)
+    _check("image", image, ImageId)
     maps = _reported_maps if memory_maps is None else memory_maps
     return _cases(maps, programs, machine or Machine(), image)
 
@@ -83,3 +96,100 @@ def _cases(
         memory_map=reported,
         program=draw(programs),
     )
+
+
+def machines() -> SearchStrategy[Machine]:
+    """Machines with the least RAM: every processor, both paging modes."""
+    return st.builds(
+        Machine,
+        cpu_profile=st.sampled_from(CPU_PROFILES),
+        paging=st.sampled_from(PAGING_MODES),
+    )
+
+
+def paging_programs(
+    *, machine: Machine | None = None, max_operations: int = _OPERATIONS
+) -> SearchStrategy[Program]:
+    """Programs that map pages, change them and what governs them, and provoke faults.
+
+    Args:
+        machine: what they are for; by default the simplest. On another one they run as well, but
+            more operations are rejected, or less of the machine is used.
+        max_operations: how many operations there are at most.
+
+    Raises:
+        InvalidArgument: an argument is of another type, or the kernel has no room for so many.
+    """
+    _check("machine", machine, Machine)
+    check_operations(max_operations)
+    return paging_programs_on(machine or Machine(), max_operations=max_operations)
+
+
+def stack_programs(*, max_operations: int = _OPERATIONS) -> SearchStrategy[Program]:
+    """Programs that take task stacks, give them back, overflow them and touch their guard pages.
+
+    Args:
+        max_operations: how many operations there are at most.
+
+    Raises:
+        InvalidArgument: the kernel has no room for so many.
+    """
+    check_operations(max_operations)
+    return stack_programs_of(max_operations)
+
+
+def fault_cases(
+    *, machine: Machine | None = None, image: ImageId | None = None
+) -> SearchStrategy[Case]:
+    """Cases of `paging_programs`, on a plain memory map.
+
+    Args:
+        machine: the machine of every case; by default any of `machines`.
+        image: as in `cases`.
+
+    Raises:
+        InvalidArgument: an argument is of another type.
+    """
+    _check("machine", machine, Machine)
+    _check("image", image, ImageId)
+    return _probing_cases(machine, image, stacks=False)
+
+
+def guard_page_cases(
+    *, machine: Machine | None = None, image: ImageId | None = None
+) -> SearchStrategy[Case]:
+    """Cases of `stack_programs`, on a plain memory map.
+
+    Args:
+        machine: the machine of every case; by default any of `machines`.
+        image: as in `cases`.
+
+    Raises:
+        InvalidArgument: an argument is of another type.
+    """
+    _check("machine", machine, Machine)
+    _check("image", image, ImageId)
+    return _probing_cases(machine, image, stacks=True)
+
+
+@st.composite
+def _probing_cases(
+    draw: DrawFn, machine: Machine | None, image: ImageId | None, *, stacks: bool
+) -> Case:
+    if machine is None:
+        machine = draw(machines())
+    program = stack_programs() if stacks else paging_programs(machine=machine)
+    return Case(
+        image=default_image().id if image is None else image,
+        machine=machine,
+        memory_map=PLAIN_MAP,
+        program=draw(program),
+        state_regions=PROBED_REGIONS,
+    )
+
+
+def _check(name: str, value: Any, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise InvalidArgument(
+            f"{name} must be a {kind.__name__} or None, got {value!r} ({type(value).__name__})"
+        )

@@ -30,7 +30,7 @@ from conformance.case.strategies_regions import draw_several
 from conformance.errors import InvalidArgument
 from conformance.protocol import PROTOCOL
 
-__all__ = ["places", "programs", "programs_at"]
+__all__ = ["check_operations", "places", "programs", "programs_at"]
 
 _FRAME: Final = PROTOCOL.constants["frame_size"]
 _FRAMES: Final = PROTOCOL.constants["frame_count"]
@@ -136,11 +136,16 @@ def programs(*, max_operations: int = 12) -> SearchStrategy[Program]:
     Raises:
         InvalidArgument: the kernel has no room for so many.
     """
-    if not isinstance(max_operations, int) or isinstance(max_operations, bool):
-        raise InvalidArgument(f"max_operations must be an integer, got {max_operations!r}")
-    if not 0 <= max_operations <= _OPERATIONS:
-        raise InvalidArgument(f"max_operations={max_operations} is outside [0, {_OPERATIONS}]")
+    check_operations(max_operations)
     return programs_at(_PLACES, max_operations=max_operations)
+
+
+def check_operations(number: int) -> None:
+    """Raise InvalidArgument unless the kernel has room for so many operations."""
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise InvalidArgument(f"max_operations must be an integer, got {number!r}")
+    if not 0 <= number <= _OPERATIONS:
+        raise InvalidArgument(f"max_operations={number} is outside [0, {_OPERATIONS}]")
 
 
 def programs_at(addresses: Sequence[int], *, max_operations: int) -> SearchStrategy[Program]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from conformance.case.case import Case
 from conformance.case.codec import load_case
 from conformance.case.fixtures import load_fixture, map_names
 from conformance.case.importers import import_map
 from conformance.case.memory_map import MemoryMap
+from conformance.errors import ConformanceError
+from conformance.pytest_plugin import run_state
 from conformance.resources import resource
 
 
@@ -28,6 +31,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "regression" in metafunc.fixturenames:
         files = sorted(resource("fixtures/regressions").glob("*.json"))
         metafunc.parametrize("regression", files, ids=[file.stem for file in files], indirect=True)
+    if "known_divergence" in metafunc.fixturenames:
+        metafunc.parametrize("known_divergence", _known(metafunc.config))
+
+
+def _known(config: pytest.Config) -> list[ParameterSet]:
+    """The known divergences to replay; a run that has to find them by itself replays none."""
+    try:
+        entries = run_state(config).known_entries()
+    except ConformanceError:
+        # The harness cannot be set up with such a list, and says why as soon as it is asked.
+        return [pytest.param(None, id="malformed")]
+    no_known = config.getoption("conformance_no_known")
+    if no_known or not entries:
+        why = "--no-known" if no_known else "there are no known divergences"
+        return [pytest.param(None, marks=pytest.mark.skip(reason=why), id="none")]
+    return [pytest.param(each, id=each.name) for each in entries]
 
 
 @pytest.fixture

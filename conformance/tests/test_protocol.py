@@ -40,7 +40,8 @@ def test_every_operation_has_a_class() -> None:
     assert set(OPERATIONS) == set(PROTOCOL.operations)
     for name, kind in OPERATIONS.items():
         operands = PROTOCOL.operations[name].operands.fields
-        assert [each.name for each in dataclasses.fields(kind)] == [each.name for each in operands]
+        # In any order: what has a default comes last in a class.
+        assert {each.name for each in dataclasses.fields(kind)} == {each.name for each in operands}
 
 
 def test_whatever_is_not_compared_has_a_reason() -> None:
@@ -103,7 +104,7 @@ def test_a_record_that_is_cut_short() -> None:
 CONTRADICTIONS = [
     ("code = 20\n", "code = 19\n", r"\[event\].*one code"),
     ("code = 5\n", "code = 6\n", "one code"),
-    ("none_free = 0", "none_free = 1", r"\[enum\.allocation_failure\].*one code"),
+    ("zero_count = 2", "zero_count = 1", r"\[enum\.allocation_failure\].*one code"),
     ('name = "free_frames", type = "u32"', 'name = "operation", type = "u32"', "one name"),
     ('name = "free_frames", type = "u32"', 'name = "free_frames", type = "u24"', "type 'u24'"),
     (', reason = "Multiboot 0.6.96 §3.2 defines VM and IF only"', "", "without a reason"),

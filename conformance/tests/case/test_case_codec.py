@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from conformance.case.case import Case
 from conformance.case.codec import dump_case, load_case
 from conformance.case.image import ImageId
-from conformance.case.machine import CPU_PROFILES, Machine
+from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
 from conformance.case.memory_map import MemoryMap, Region
+from conformance.case.operation import operand_type
 from conformance.case.program import (
     OPERATIONS,
     Allocate,
@@ -22,9 +23,13 @@ from conformance.case.program import (
     Exhaust,
     Free,
     FreeAddress,
+    Map,
+    Operation,
+    Overflow,
     Program,
+    Rights,
 )
-from conformance.case.strategies import cases
+from conformance.case.strategies import cases, fault_cases, guard_page_cases
 from conformance.case.wire import SIZE_LIMIT
 from conformance.errors import InvalidInput
 from conformance.protocol import PROTOCOL
@@ -42,7 +47,16 @@ SAMPLE = Case(
         cut=4,
     ),
     program=Program(
-        (Allocate(), AllocateRun(3, 8), Free(1), FreeAddress(0xFFFFFFFFFFFFF000), Exhaust())
+        (
+            Allocate(),
+            AllocateRun(3, 8),
+            Free(1),
+            FreeAddress(0xFFFFFFFFFFFFF000),
+            Exhaust(),
+            Map(0x40001000, 3, Rights.WRITABLE | Rights.NO_EXECUTE, invalidate=False),
+            Overflow(6, "recursion", 64),
+        ),
+        stacks=5,
     ),
     state_regions=("page_tables",),
 )
@@ -50,7 +64,7 @@ SAMPLE = Case(
 SAMPLE_TEXT = """\
 {
   "format": "conformance-case",
-  "version": 1,
+  "version": 2,
   "image": {
     "name": "i686",
     "sha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -95,15 +109,35 @@ SAMPLE_TEXT = """\
     },
     {
       "operation": "exhaust"
+    },
+    {
+      "operation": "map",
+      "address": "0x40001000",
+      "frame": 3,
+      "rights": [
+        "writable",
+        "no_execute"
+      ],
+      "invalidate": false
+    },
+    {
+      "operation": "overflow",
+      "number": 6,
+      "how": "recursion",
+      "size": 64
     }
   ],
+  "stacks": 5,
   "state_regions": [
     "page_tables"
   ]
 }
 """
 
-_machines = st.builds(Machine, st.integers(16, 2048), st.sampled_from(CPU_PROFILES))
+_machines = st.builds(
+    Machine, st.integers(16, 2048), st.sampled_from(CPU_PROFILES), st.sampled_from(PAGING_MODES)
+)
+_cases = st.one_of(cases(image=IMAGE), fault_cases(image=IMAGE), guard_page_cases(image=IMAGE))
 _images = st.builds(ImageId, st.text(), st.text())
 _state_regions = st.permutations(list(PROTOCOL.state_regions)).flatmap(
     lambda names: st.integers(0, len(names)).map(lambda count: tuple(names[:count]))
@@ -114,7 +148,7 @@ def test_the_text_of_a_case_is_the_documented_one() -> None:
     assert dump_case(SAMPLE) == SAMPLE_TEXT
 
 
-@given(cases(image=IMAGE), _machines, _images, _state_regions)
+@given(_cases, _machines, _images, _state_regions)
 def test_every_case_survives_the_round_trip(
     case: Case, machine: Machine, image: ImageId, state_regions: tuple[str, ...]
 ) -> None:
@@ -126,12 +160,48 @@ def test_every_case_survives_the_round_trip(
     assert load_case(text.encode()) == case
 
 
+def _extreme(name: str, *, largest: bool) -> Operation:
+    values: dict[str, Any] = {}
+    for field in PROTOCOL.operations[name].operands.fields:
+        kind = operand_type(OPERATIONS[name], field.name)
+        if field.enum is not None:
+            values[field.name] = [*field.enum.values()][-1 if largest else 0]
+        elif kind is Rights:
+            values[field.name] = ~Rights(0) if largest else Rights(0)
+        else:
+            values[field.name] = kind(((1 << field.bits) - 1) * largest)
+    return OPERATIONS[name](**values)
+
+
+@pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
-def test_every_operation_survives_at_its_operands_limits(name: str) -> None:
-    fields = PROTOCOL.operations[name].operands.fields
-    operation = OPERATIONS[name](**{field.name: (1 << field.bits) - 1 for field in fields})
-    case = Case(IMAGE, program=Program((operation,)))
-    assert load_case(dump_case(case)) == case
+def test_every_operation_survives_at_its_operands_limits(name: str, largest: bool) -> None:
+    case = Case(IMAGE, program=Program((_extreme(name, largest=largest),)))
+    loaded = load_case(dump_case(case))
+    assert loaded == case
+    assert repr(loaded) == repr(case)  # True is not 1 here, and rights are not a number
+
+
+def test_what_has_a_default_may_be_left_out() -> None:
+    raw = json.loads(SAMPLE_TEXT)
+    raw["program"] = [{"operation": "map", "address": "0x40000000"}]
+    assert load_case(json.dumps(raw)).program.operations == (Map(0x40000000),)
+
+
+def test_rights_may_be_a_number() -> None:
+    raw = json.loads(SAMPLE_TEXT)
+    raw["program"][5]["rights"] = 5
+    assert load_case(json.dumps(raw)) == SAMPLE
+
+
+def test_a_file_of_version_1_has_no_stacks() -> None:
+    raw = json.loads(SAMPLE_TEXT)
+    raw["version"] = 1
+    with pytest.raises(InvalidInput, match=r"^case: stacks: is a key of version 2, this is ver"):
+        load_case(json.dumps(raw))
+    del raw["stacks"]
+    program = Program(SAMPLE.program.operations)
+    assert load_case(json.dumps(raw)) == replace(SAMPLE, program=program)
 
 
 def test_a_map_that_is_empty_differs_from_none() -> None:
@@ -174,19 +244,19 @@ def _broken(path: tuple[str | int, ...], value: Any) -> str:
 
 
 _REGION = ("memory_map", "regions", 1)
-_KNOWN_OPERATIONS = "allocate, allocate_run, free, free_address, count, exhaust, dump"
+_KNOWN_OPERATIONS = ", ".join(OPERATIONS)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
         (("format",), "case", "a.json: format: expected 'conformance-case', got 'case'"),
-        (("version",), 2, "a.json: version: expected 1, got 2"),
-        (("version",), True, "a.json: version: expected 1, got True"),
+        (("version",), 3, "a.json: version: expected 1 or 2, got 3"),
+        (("version",), True, "a.json: version: expected 1 or 2, got True"),
         (
             ("version",),
             ...,
-            "a.json: key 'version' is missing; a case begins with version=1",
+            "a.json: key 'version' is missing; a case begins with version=2",
         ),
         (("image",), ..., "a.json: key 'image' is missing"),
         (("image", "sha256"), 5, "a.json: image.sha256: expected str, got 5"),
@@ -194,7 +264,7 @@ _KNOWN_OPERATIONS = "allocate, allocate_run, free, free_address, count, exhaust,
             ("colour",),
             "red",
             "a.json: unknown key 'colour'; known: format, version, image, machine, memory_map, "
-            "program, state_regions",
+            "program, stacks, state_regions",
         ),
         (
             ("machine", "ram_mb"),
@@ -274,6 +344,38 @@ _KNOWN_OPERATIONS = "allocate, allocate_run, free, free_address, count, exhaust,
             1 << 32,
             "a.json: program[1]: allocate_run: count=0x100000000 does not fit in 32 bits",
         ),
+        (("stacks",), ..., "a.json: key 'stacks' is missing"),
+        (("stacks",), 1025, "a.json: stacks=1025 is outside [0, 1024]"),
+        (
+            ("program", 5, "rights"),
+            ["writeable"],
+            "a.json: program[5].rights[0]: unknown right 'writeable'; known: writable, user, "
+            "no_execute, large_page; did you mean 'writable'?",
+        ),
+        (
+            ("program", 5, "rights"),
+            ["user", "user"],
+            "a.json: program[5].rights: names 'user' twice",
+        ),
+        (
+            ("program", 5, "rights"),
+            16,
+            "a.json: program[5]: map: rights=0x10 has bits 0x10, which mean nothing; known: wr",
+        ),
+        (
+            ("program", 5, "rights"),
+            "user",
+            'a.json: program[5].rights: expected an integer or text like "0x1000", got',
+        ),
+        (("program", 5, "invalidate"), 1, "a.json: program[5].invalidate: expected true or false,"),
+        (
+            ("program", 6, "how"),
+            "pushes",
+            "a.json: program[6].how: unknown how 'pushes'; known: push, call, recursion, array, "
+            "interrupt, exception, string, straddle; did you mean 'push'?",
+        ),
+        (("program", 6, "how"), 0, "a.json: program[6].how: unknown how 0; known: push, call,"),
+        (("program", 6, "how"), [{}], "a.json: program[6].how: unknown how an array; known: p"),
         (("state_regions",), ["heap"], "a.json: no state region 'heap'; known: frame_bitmap,"),
         (("state_regions",), ["frame_owned"] * 2, "a.json: state_regions=('frame_owned', "),
         (
@@ -302,8 +404,8 @@ def test_what_is_wrong_is_said_in_one_line(
     [
         ("", "case: line 1 column 1: ends too early (truncated?): Expecting value"),
         (SAMPLE_TEXT[:150], "case: line 6 column 15: ends too early (truncated?): Unterminated"),
-        (SAMPLE_TEXT[:-3], "case: line 52 column 4: ends too early (truncated?): Expecting ','"),
-        (SAMPLE_TEXT + "x", "case: line 54 column 1: is not JSON: Extra data"),
+        (SAMPLE_TEXT[:-3], "case: line 69 column 4: ends too early (truncated?): Expecting ','"),
+        (SAMPLE_TEXT + "x", "case: line 71 column 1: is not JSON: Extra data"),
         ("[1]", "case: expected a JSON object, got an array"),
         ('{"a": 1, "a": 2}', "case: is not JSON: key 'a' is given twice"),
         ('{"a": NaN}', "case: is not JSON: NaN is not a JSON value"),

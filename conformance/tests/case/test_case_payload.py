@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from conformance.case.case import Case
 from conformance.case.image import ImageId
+from conformance.case.machine import Machine
 from conformance.case.memory_map import MemoryMap, Region
 from conformance.case.payload import (
     PayloadError,
@@ -18,8 +19,15 @@ from conformance.case.payload import (
     encode_payload,
     encode_program,
 )
-from conformance.case.program import AllocateRun, Count, FreeAddress, Program
-from conformance.case.strategies import cases
+from conformance.case.program import (
+    AllocateRun,
+    Control,
+    Count,
+    FreeAddress,
+    Program,
+    WriteEntry,
+)
+from conformance.case.strategies import cases, fault_cases, guard_page_cases
 from conformance.protocol import PROTOCOL
 
 IMAGE = ImageId("i686", "0" * 64)
@@ -31,11 +39,12 @@ CASE = Case(
 HEADER = PROTOCOL.payload
 
 
-@given(cases(image=IMAGE))
+@given(st.one_of(cases(image=IMAGE), fault_cases(image=IMAGE), guard_page_cases(image=IMAGE)))
 def test_the_loader_gets_back_what_went_in(case: Case) -> None:
     memory_map, program = decode_payload(encode_payload(case))
     assert memory_map == (None if case.memory_map is None else case.memory_map.encode())
-    assert program == encode_program(case.program, case.state_regions)
+    paging = case.machine.paging
+    assert program == encode_program(case.program, case.state_regions, paging=paging)
 
 
 @given(cases(image=IMAGE))
@@ -74,6 +83,25 @@ def test_a_guest_can_be_asked_to_echo() -> None:
     echo = PROTOCOL.program.unpack(encode_program(CASE.program, (), echo=True))
     assert echo["flags"] == PROTOCOL.program_flags["echo"]
     assert decode_payload(encode_payload(CASE, echo=True)) != decode_payload(encode_payload(CASE))
+
+
+def test_the_program_says_which_paging_and_how_many_stacks() -> None:
+    machine = Machine(paging="pae")
+    case = replace(CASE, machine=machine, program=replace(CASE.program, stacks=7))
+    header = PROTOCOL.program.unpack(decode_payload(encode_payload(case, echo=True))[1])
+    assert header["flags"] == PROTOCOL.program_flags["echo"] | PROTOCOL.program_flags["pae"]
+    assert header["stacks"] == 7
+    plain = PROTOCOL.program.unpack(decode_payload(encode_payload(CASE))[1])
+    assert (plain["flags"], plain["stacks"]) == (0, 0)
+
+
+def test_names_become_their_codes() -> None:
+    operation = WriteEntry(0x40000000, "pointer_table", clear=1, set=1 << 63, invalidate=False)
+    program = encode_program(Program((operation, Control("no_execute", value=True))), ())
+    assert program[PROTOCOL.program.size :] == (
+        struct.pack("<HHIBQQB", 20, 26, 0x40000000, 2, 1, 1 << 63, 0)
+        + struct.pack("<HHBB", 23, 6, 2, 1)
+    )
 
 
 def with_header(**changes: int) -> bytes:

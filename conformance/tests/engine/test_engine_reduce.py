@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -9,9 +10,30 @@ from hypothesis import strategies as st
 
 from conformance.case.case import Case
 from conformance.case.image import ImageId
+from conformance.case.machine import Machine
 from conformance.case.memory_map import MemoryMap, Region
-from conformance.case.program import Allocate, Count, Dump, Exhaust, Free, Operation, Program
+from conformance.case.program import (
+    Allocate,
+    Count,
+    Dump,
+    Exhaust,
+    Free,
+    Map,
+    Operation,
+    Overflow,
+    Probe,
+    Program,
+    Protect,
+    Rights,
+    Segment,
+    StackAllocate,
+    StackFree,
+    WriteEntry,
+)
+from conformance.case.strategies import fault_cases, guard_page_cases
 from conformance.engine.reduce import reduce_case, without_operations
+from conformance.engine.simplify import case_rank, lower, simpler_operations
+from conformance.protocol import PROTOCOL
 
 IMAGE = ImageId("i686", "0" * 64)
 
@@ -67,6 +89,130 @@ def test_a_free_goes_with_what_it_frees() -> None:
 
 def test_a_free_of_a_free_that_went_goes_as_well() -> None:
     assert without_operations(Program((Allocate(), Free(0), Free(1))), 0, 1) == Program()
+
+
+def test_what_refers_to_a_stack_goes_with_it_and_is_renumbered() -> None:
+    program = Program(
+        (
+            StackAllocate(),
+            StackAllocate(),
+            Overflow(0, "push"),
+            Overflow(1, "array", 8),
+            StackFree(1),
+        ),
+        stacks=9,
+    )
+    assert without_operations(program, 0, 1) == Program(
+        (StackAllocate(), Overflow(0, "array", 8), StackFree(0)), stacks=9
+    )
+
+
+PROBE = PROTOCOL.area["probe"]
+SLOT = PROTOCOL.constants["probe_slot_size"]
+BIG_MACHINE = Machine(ram_mib=64, cpu_profile="broadwell", paging="pae")
+
+
+def reduced(still_fails: Callable[[Case], bool], *operations: Operation, stacks: int = 0) -> Case:
+    program = Program(operations, stacks)
+    return reduce_case(Case(IMAGE, BIG_MACHINE, program=program), still_fails)
+
+
+def test_a_machine_becomes_as_simple_as_the_cause_allows() -> None:
+    assert reduced(lambda smaller: True, Count()).machine == Machine()
+    for needed in (
+        Machine(paging="pae"),
+        Machine(cpu_profile="core2duo"),
+        Machine(cpu_profile="broadwell"),
+        Machine(ram_mib=64),
+    ):
+
+        def still_fails(smaller: Case, needed: Machine = needed) -> bool:
+            machine = smaller.machine
+            return (
+                machine.paging >= needed.paging
+                and machine.features & needed.features == needed.features
+                and machine.ram_mib >= needed.ram_mib
+            )
+
+        assert reduced(still_fails, Count()).machine == needed
+
+
+@given(st.integers(0, 1024), st.integers(0, 1024))
+@settings(max_examples=50, deadline=None)
+def test_stacks_become_as_few_as_the_cause_allows(some: int, other: int) -> None:
+    needed, stacks = sorted((some, other))
+    small = reduced(lambda smaller: smaller.program.stacks >= needed, stacks=stacks)
+    assert small.program.stacks == needed
+
+
+def test_operands_become_simple() -> None:
+    busy = (
+        Map(PROBE + SLOT + 0x3000, 5, Rights.WRITABLE | Rights.USER, invalidate=False),
+        Protect(PROBE + SLOT + 0x3000, Rights.NO_EXECUTE | Rights.USER, invalidate=False),
+        WriteEntry(PROBE + SLOT + 0x3004, "page_directory", 0x60, 1 << 63 | 1 << 9),
+        Probe(PROBE + SLOT + 0x3FFE, "execute", 2, 3, alignment_check=True),
+        Segment("ss", 77, PROBE + SLOT + 0x3000, 3000, "write", 1, expand_down=True),
+    )
+
+    def same_kinds(smaller: Case) -> bool:
+        return list(map(type, smaller.program.operations)) == list(map(type, busy))
+
+    assert reduced(same_kinds, *busy).program.operations == (
+        Map(PROBE),
+        Protect(PROBE, Rights(0)),
+        WriteEntry(PROBE, "page_table"),
+        Probe(PROBE),
+        Segment("fs", 0),
+    )
+
+
+def test_what_is_on_one_page_moves_together() -> None:
+    def still_fails(smaller: Case) -> bool:
+        match smaller.program.operations:
+            case (Map(one), Probe(other)):
+                return one // 4096 == other // 4096 and other % 4096 == 0xFFE
+        return False
+
+    page = PROBE + SLOT + 0x5000
+    small = reduced(still_fails, Map(page, 3), Probe(page + 0xFFE, "write"))
+    assert small.program.operations == (Map(PROBE), Probe(PROBE + 0xFFE))
+
+
+def test_needed_values_stay() -> None:
+    needed = WriteEntry(PROBE, "page_table", set=1 << 51, invalidate=False)
+
+    def still_fails(smaller: Case) -> bool:
+        return any(
+            isinstance(one, WriteEntry) and one.set >> 51 & 1 and not one.invalidate
+            for one in smaller.program.operations
+        )
+
+    wide = WriteEntry(PROBE, "page_directory", 0xFF, 1 << 51 | 7, invalidate=False)
+    assert reduced(still_fails, wide).program.operations == (needed,)
+
+
+_operations = st.one_of(fault_cases(image=IMAGE), guard_page_cases(image=IMAGE)).flatmap(
+    lambda drawn: st.sampled_from((*drawn.program.operations, Count()))
+)
+
+
+@given(_operations)
+@settings(max_examples=200, deadline=None)
+def test_simplifying_comes_to_an_end(operation: Operation) -> None:
+    steps = 0
+    while simpler := list(simpler_operations(operation)):
+        # A lower rank at each step: whichever is taken, there is an end.
+        rank = case_rank((operation,))
+        assert all(case_rank((one,)) < rank for one in simpler)
+        operation = simpler[0]
+        steps += 1
+        assert steps < 1000
+
+
+def test_lower_numbers_begin_with_the_lowest() -> None:
+    assert list(lower(0)) == []
+    assert list(lower(1)) == [0]
+    assert list(lower(10)) == [0, 5, 8, 9]
 
 
 PROGRAMS = st.lists(

@@ -1,0 +1,116 @@
+"""Simpler operands: what an operation can be replaced by when a case is reduced.
+
+Every operand has a rank, and a replacement has a lower one, so that reduction comes to an end: an
+operand's default is the simplest; otherwise smaller numbers are, fewer bits, and earlier names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+from conformance.case.operation import Operation, Rights
+from conformance.protocol import PROTOCOL, Field
+
+__all__ = ["case_rank", "lower", "pages_moved", "simpler_operations"]
+
+_PAGE = PROTOCOL.constants["frame_size"]
+_AREAS = tuple(sorted(PROTOCOL.area.values()))
+_SLOTS = tuple(
+    PROTOCOL.area["probe"] + slot * PROTOCOL.constants["probe_slot_size"]
+    for slot in range(PROTOCOL.constants["probe_slots"])
+)
+_ADDRESSES = ("address", "base")
+_BITS = ("rights", "clear", "set")
+
+
+def lower(number: int) -> Iterator[int]:
+    """Smaller numbers, the smallest first: 0, then steps that get ever shorter."""
+    step = number
+    while step:
+        yield number - step
+        step //= 2
+
+
+def case_rank(operations: tuple[Operation, ...]) -> int:
+    """How far the operands are from the simplest ones."""
+    return sum(
+        _rank(operation, field)
+        for operation in operations
+        for field in PROTOCOL.operations[operation.name].operands.fields
+    )
+
+
+def simpler_operations(operation: Operation) -> Iterator[Operation]:
+    """The operation with one operand simpler."""
+    for field in PROTOCOL.operations[operation.name].operands.fields:
+        rank = _rank(operation, field)
+        for value in _candidates(operation, field):
+            changes: dict[str, Any] = {field.name: value}
+            simpler = replace(operation, **changes)
+            if _rank(simpler, field) < rank:
+                yield simpler
+
+
+def pages_moved(operations: tuple[Operation, ...]) -> Iterator[tuple[Operation, ...]]:
+    """The operations with one page of the probe area replaced by an earlier one, everywhere."""
+    pages = sorted({page for operation in operations for page in _pages(operation)})
+    for page in pages:
+        slot = max(start for start in _SLOTS if start <= page)
+        for target in dict.fromkeys((_SLOTS[0], slot, _SLOTS[0] + page - slot)):
+            if target < page and target not in pages:
+                yield tuple(_with_page(operation, page, target) for operation in operations)
+
+
+def _addresses(operation: Operation) -> Iterator[tuple[str, int]]:
+    for name in _ADDRESSES:
+        value = getattr(operation, name, None)
+        if isinstance(value, int):
+            yield name, value
+
+
+def _pages(operation: Operation) -> Iterator[int]:
+    for _, value in _addresses(operation):
+        if _SLOTS[0] <= value < _SLOTS[-1] + PROTOCOL.constants["probe_slot_size"]:
+            yield value - value % _PAGE
+
+
+def _with_page(operation: Operation, page: int, target: int) -> Operation:
+    changes: dict[str, Any] = {
+        name: target + value - page
+        for name, value in _addresses(operation)
+        if page <= value < page + _PAGE
+    }
+    return replace(operation, **changes)
+
+
+def _default(operation: Operation, field: Field) -> Any:
+    return next(each.default for each in fields(operation) if each.name == field.name)
+
+
+def _rank(operation: Operation, field: Field) -> int:
+    if getattr(operation, field.name) == _default(operation, field):
+        return 0
+    number = operation.operands()[field.name]
+    return 1 + (number.bit_count() if field.name in _BITS else number)
+
+
+def _candidates(operation: Operation, field: Field) -> Iterator[Any]:
+    value, default = getattr(operation, field.name), _default(operation, field)
+    if default is not MISSING:
+        yield default
+    if field.name == "operation":
+        return  # which operation is meant stays the same
+    if field.enum is not None:
+        yield from field.enum.values()
+    elif isinstance(value, bool):
+        yield False
+    elif field.name in _BITS:
+        kind = Rights if isinstance(value, Rights) else int
+        yield from (kind(value & ~(1 << bit)) for bit in range(field.bits) if value >> bit & 1)
+    elif field.name in _ADDRESSES:
+        area = max((start for start in _AREAS if start <= value), default=0)
+        yield from (area, area + value % _PAGE, value - value % _PAGE)
+    else:
+        yield from lower(value)

@@ -1,0 +1,71 @@
+"""What the directed cases are made of: machines, mapped pages, a plain memory map."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from conformance import Case, Machine, Map, Operation, Probe, Program, Rights
+from conformance.case.image import ImageId
+from conformance.case.machine import PAGING_MODES
+from conformance.case.memory_map import PLAIN_MAP
+from conformance.case.processor import CPU_PROFILES, Feature
+from conformance.case.strategies import PROBED_REGIONS
+from conformance.protocol import PROTOCOL
+
+__all__ = [
+    "MACHINES",
+    "PAGE",
+    "PROBE",
+    "SLOT",
+    "accesses",
+    "all_rights",
+    "case_of",
+    "machine_name",
+    "mapped_pages",
+]
+
+PROBE = PROTOCOL.area["probe"]
+SLOT = PROTOCOL.constants["probe_slot_size"]
+PAGE = PROTOCOL.constants["frame_size"]
+
+MACHINES = tuple(
+    Machine(cpu_profile=cpu_profile, paging=paging)
+    for paging in PAGING_MODES
+    for cpu_profile in CPU_PROFILES
+)
+
+
+def machine_name(machine: Machine) -> str:
+    """For the names of tests."""
+    return f"{machine.paging}-{machine.cpu_profile}"
+
+
+def case_of(
+    image: ImageId, machine: Machine, operations: Iterable[Operation], *, stacks: int = 0
+) -> Case:
+    """A case that is about its operations, and what they do to pages."""
+    program = Program(tuple(operations), stacks)
+    return Case(image, machine, PLAIN_MAP, program, PROBED_REGIONS)
+
+
+def all_rights(machine: Machine) -> list[Rights]:
+    """Every combination of rights that a page can have."""
+    known = [Rights.WRITABLE, Rights.USER]
+    if machine.paging == "pae" and Feature.NX in machine.features:
+        known.append(Rights.NO_EXECUTE)
+    chosen = itertools.product((False, True), repeat=len(known))
+    return [Rights(sum(itertools.compress(known, each))) for each in chosen]
+
+
+def mapped_pages(start: int, rights: Iterable[Rights]) -> Iterator[Map]:
+    """Pages from `start` on, one after the other, mapped to one frame after the other."""
+    for frame, each in enumerate(rights):
+        yield Map(start + frame * PAGE, frame, each)
+
+
+def accesses(address: int, size: int = 4, *, alignment_check: bool = False) -> Iterator[Probe]:
+    """Everything that can be done to an address: read, write and execute it, in ring 0 and 3."""
+    for ring in (0, 3):
+        for access in PROTOCOL.enums["access_kind"].values():
+            yield Probe(address, access, size, ring, alignment_check)

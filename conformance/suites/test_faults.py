@@ -1,0 +1,380 @@
+"""Page faults and all other exceptions: which accesses fault, how, and what the kernel is told.
+
+Every test runs its cases on all backends and compares each event with the oracle's
+(kernel/TRACE.md). Sections are those of the SDM's volume 3. Run it with
+`conformance run --suite faults`.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from conformance import (
+    Control,
+    Interrupt,
+    Invalidate,
+    Machine,
+    Map,
+    Operation,
+    Probe,
+    Protect,
+    Raise,
+    ReadEntry,
+    Reload,
+    Rights,
+    TripleFault,
+    Unmap,
+    WriteEntry,
+    fault_cases,
+)
+from conformance.case.image import ImageId
+from conformance.case.strategies_attempts import VECTORS
+from conformance.judge.known import KnownDivergence
+from conformance.protocol import PROTOCOL
+from conformance.pytest_plugin import DifferentialTest
+from conformance.suites.directed import (
+    MACHINES,
+    PAGE,
+    PROBE,
+    SLOT,
+    accesses,
+    all_rights,
+    case_of,
+    machine_name,
+    mapped_pages,
+)
+from conformance.suites.entries import ALL, LARGE, PRESENT, mapping, reserved_bits, watched_flags
+from conformance.suites.permissions import SETTINGS, Setting
+from conformance.suites.rejections import REJECTED
+from conformance.suites.segments import (
+    accesses_around_a_limit,
+    accesses_through_a_flat_stack_segment,
+)
+
+KERNEL = PROTOCOL.boot["kernel_window"] + (1 << 20)
+PAE_MACHINES = [machine for machine in MACHINES if machine.paging == "pae"]
+
+HANGS = "reserved_control_bit"
+CAUSES = [cause for cause in PROTOCOL.enums["raise_cause"].values() if cause != HANGS]
+
+on_every_machine = pytest.mark.parametrize("machine", MACHINES, ids=machine_name)
+on_every_pae_machine = pytest.mark.parametrize("machine", PAE_MACHINES, ids=machine_name)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_permissions(
+    differential_test: DifferentialTest, image_id: ImageId, setting: Setting
+) -> None:
+    """Every access, under all that decides about it (4.6)."""
+    differential_test.check(setting.case(image_id))
+
+
+@on_every_machine
+def test_large_pages(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """Every access to a large page, with all rights that it can have."""
+    operations = [*mapping(machine, LARGE)]
+    for rights in all_rights(machine):
+        operations += [Protect(PROBE, rights), *accesses(PROBE + 3 * PAGE)]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("bit", PROTOCOL.enums["control_bit"].values())
+@on_every_machine
+def test_control_bit(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, bit: str
+) -> None:
+    """A control bit set, cleared and set again, where the processor has it."""
+    rights = all_rights(machine)
+    chosen = [Rights(0), Rights.USER, max(rights)]
+    operations: list[Operation] = [*mapped_pages(PROBE, chosen)]
+    for value in (True, False, True):
+        operations.append(Control(bit, value))
+        for page in range(len(chosen)):
+            operations += accesses(PROBE + page * PAGE)
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@on_every_machine
+def test_kernel_page(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """Ring 3 cannot touch the kernel; ring 0 can read it."""
+    operations = [
+        *(Probe(KERNEL, access, ring=3) for access in PROTOCOL.enums["access_kind"].values()),
+        *(Probe(KERNEL + PAGE - size, "read", size) for size in (1, 2, 4)),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@on_every_machine
+def test_exception(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, cause: str
+) -> None:
+    """Every exception that can be raised, twice: the second time nothing is left of the first."""
+    differential_test.check(case_of(image_id, machine, [Raise(cause), Raise(cause)]))
+
+
+def test_reserved_control_bit(differential_test: DifferentialTest, image_id: ImageId) -> None:
+    """MOV CR4 with a reserved bit; on one machine only, since an engine may hang in it."""
+    differential_test.check(case_of(image_id, MACHINES[0], [Raise(HANGS)]))
+
+
+@on_every_machine
+def test_software_interrupts(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """INT with every vector of an exception that has no error code (6.4.2)."""
+    differential_test.check(case_of(image_id, machine, map(Interrupt, VECTORS)))
+
+
+@on_every_machine
+def test_triple_fault(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """The processor shuts down; what happened before is still told."""
+    operations = [Probe(PROBE), Raise("double_fault"), TripleFault()]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize(
+    ("machine", "level", "large", "bit"),
+    [
+        pytest.param(*each, id=f"{machine_name(each[0])}-{each[1]}-{each[2]:d}-{each[3]}")
+        for each in reserved_bits()
+    ],
+)
+def test_reserved_bit(
+    differential_test: DifferentialTest,
+    image_id: ImageId,
+    machine: Machine,
+    level: str,
+    large: Rights,
+    bit: int,
+) -> None:
+    """A reserved bit in an entry that was used before, and then is used again (4.3, 4.4)."""
+    operations = [
+        *mapping(machine, ALL | large),
+        Probe(PROBE),
+        WriteEntry(PROBE, level, set=1 << bit),
+        *accesses(PROBE),
+        WriteEntry(PROBE, level, clear=1 << bit),
+        Probe(PROBE),
+        ReadEntry(PROBE, level),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@on_every_pae_machine
+def test_pointer_table_is_loaded_with_cr3(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """A PDPTE that is cleared counts from the next MOV to CR3 on, not from INVLPG on (4.4.1)."""
+    operations = [
+        Map(PROBE, rights=ALL),
+        Probe(PROBE),
+        WriteEntry(PROBE, "pointer_table", clear=PRESENT, invalidate=False),
+        Probe(PROBE),
+        Invalidate(PROBE),
+        Probe(PROBE),
+        Probe(PROBE + PAGE),
+        Reload(),
+        *accesses(PROBE),
+        WriteEntry(PROBE, "pointer_table", set=PRESENT),
+        Probe(PROBE),
+        Reload(),
+        *accesses(PROBE),
+        ReadEntry(PROBE, "pointer_table"),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("bit", [1, 2, 5, 6, 7, 8, 40, 51, 52, 62, 63])
+@on_every_pae_machine
+def test_reserved_bit_of_a_pointer_table_entry(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, bit: int
+) -> None:
+    """Loading a PDPTE with a reserved bit is a general protection fault, and loads none (4.4.1).
+
+    Unless it is not present: then nothing of it is reserved.
+    """
+    operations = [
+        Map(PROBE, rights=ALL),
+        WriteEntry(PROBE, "pointer_table", set=1 << bit),
+        Probe(PROBE),
+        Reload(),
+        Probe(PROBE),
+        Control("write_protect", value=False),
+        Probe(PROBE),
+        WriteEntry(PROBE, "pointer_table", clear=PRESENT),
+        Reload(),
+        WriteEntry(PROBE, "pointer_table", clear=1 << bit, set=PRESENT),
+        Reload(),
+        Probe(PROBE),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@on_every_pae_machine
+def test_a_pointer_table_entry_has_no_accessed_flag(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """Using it changes nothing in it (4.8)."""
+    operations = [
+        Map(PROBE, rights=ALL),
+        Probe(PROBE, "write"),
+        ReadEntry(PROBE, "pointer_table"),
+        Reload(),
+        Probe(PROBE),
+        ReadEntry(PROBE, "pointer_table"),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("large", [Rights(0), LARGE], ids=["small", "large"])
+@on_every_machine
+def test_accessed_and_dirty_flags(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, large: Rights
+) -> None:
+    """What a read, a write, a fetch and a fault do to the entries (4.8)."""
+    differential_test.check(case_of(image_id, machine, watched_flags(machine, large)))
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(ALL, ALL, id="both"),
+        pytest.param(ALL, None, id="first"),
+        pytest.param(None, ALL, id="second"),
+        pytest.param(None, None, id="neither"),
+        pytest.param(ALL, Rights.USER, id="second-read-only"),
+        pytest.param(ALL, Rights.WRITABLE, id="second-supervisor"),
+    ],
+)
+@on_every_machine
+def test_access_across_pages(
+    differential_test: DifferentialTest,
+    image_id: ImageId,
+    machine: Machine,
+    first: Rights | None,
+    second: Rights | None,
+    size: int,
+) -> None:
+    """An access that straddles two pages, whose frames are not neighbours."""
+    operations: list[Operation] = []
+    for page, rights in ((0, first), (1, second)):
+        if rights is not None:
+            operations.append(Map(PROBE + page * PAGE, 5 - 3 * page, rights))
+    for below, ring, access in itertools.product(range(size + 1), (0, 3), ("write", "read")):
+        operations.append(Probe(PROBE + PAGE - below, access, size, ring))
+    # An access that faults has written nothing.
+    operations += [Probe(PROBE + PAGE - 4), Probe(PROBE + PAGE)]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("below", [0, 1, 2, 3])
+@on_every_machine
+def test_one_frame_at_two_addresses(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, below: int
+) -> None:
+    """What is written through one page is read and executed through another."""
+    operations = [
+        Map(PROBE, 2, ALL),
+        Map(PROBE + SLOT + PAGE, 2, Rights(0)),
+        Probe(PROBE + 64 - below, "write"),
+        *accesses(PROBE + SLOT + PAGE + 64 - below),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize(
+    "flush", [None, Invalidate(PROBE), Reload()], ids=["no-flush", "invlpg", "cr3"]
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        Protect(PROBE, Rights(0), invalidate=False),
+        Unmap(PROBE, invalidate=False),
+        WriteEntry(PROBE, "page_directory", clear=PRESENT, invalidate=False),
+    ],
+    ids=["protect", "unmap", "directory"],
+)
+@on_every_machine
+def test_stale_translation(
+    differential_test: DifferentialTest,
+    image_id: ImageId,
+    machine: Machine,
+    change: Operation,
+    flush: Operation | None,
+) -> None:
+    """A change that the TLB is not told of, until it is (4.10.4)."""
+    operations = [Map(PROBE, rights=ALL), Probe(PROBE, "write"), change]
+    operations += [flush] if flush else []
+    differential_test.check(case_of(image_id, machine, [*operations, *accesses(PROBE)]))
+
+
+@on_every_machine
+def test_more_rights_need_no_invalidation(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """A stale translation may fault once; after that fault there is none left (4.10.4.3)."""
+    operations = [
+        Probe(PROBE),
+        Map(PROBE, rights=Rights(0), invalidate=False),
+        Probe(PROBE),
+        Protect(PROBE, ALL, invalidate=False),
+        Probe(PROBE, ring=3),
+        Probe(PROBE, "write", ring=3),
+        Probe(PROBE, "write", ring=3),
+    ]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("expand_down", [False, True], ids=["up", "down"])
+def test_segment_limit(
+    differential_test: DifferentialTest,
+    image_id: ImageId,
+    expand_down: bool,
+    size: int,
+    access: str,
+) -> None:
+    """Accesses around the limit of a segment that expands up or down (5.3)."""
+    operations = accesses_around_a_limit(access, size, expand_down=expand_down)
+    differential_test.check(case_of(image_id, Machine(), operations))
+
+
+@on_every_machine
+def test_stack_segment(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+) -> None:
+    """Accesses through SS."""
+    operations = accesses_through_a_flat_stack_segment()
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("reason", REJECTED)
+@on_every_machine
+def test_rejected(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, reason: str
+) -> None:
+    """Operations that the kernel does not do, for each of its reasons."""
+    differential_test.check(case_of(image_id, machine, REJECTED[reason]))
+
+
+def test_generated(differential_test: DifferentialTest, image_id: ImageId) -> None:
+    """Generated programs, on all machines."""
+    differential_test.explore(fault_cases(image=image_id))
+
+
+def test_known_divergence(
+    differential_test: DifferentialTest, image_id: ImageId, known_divergence: KnownDivergence
+) -> None:
+    """What is on the list of known divergences still shows up."""
+    differential_test.check_known(known_divergence, image_id)
