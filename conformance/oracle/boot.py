@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from conformance.case.case import Case
@@ -23,6 +23,10 @@ _PROTECTION_ENABLE = 1 << 0
 
 class Layout(Protocol):
     """What the oracle asks of an image: where its parts are."""
+
+    @property
+    def symbols(self) -> Mapping[str, int]:
+        """The kernel's symbols and their virtual addresses."""
 
     def bounds(self, region: str, /) -> tuple[int, int]:
         """Physical [start, end) of what the symbols `NAME_start` and `NAME_end` bound."""
@@ -62,6 +66,8 @@ def reserved_bytes(
     module = encode_program(case.program, case.state_regions)
     yield "module", *_sized(boot["module"], len(module))
     yield "page_tables", *image.bounds("page_tables")
+    yield "task_stacks", *image.bounds("task_stacks")
+    yield "probe_arena", *image.bounds("probe_arena")
     yield "trace_buffer", *image.bounds("trace_buffer")
 
 

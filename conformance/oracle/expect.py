@@ -1,0 +1,290 @@
+"""What a correct kernel on a correct machine does with a case: kernel/TRACE.md in executable form.
+
+Where the manual leaves something open, the expectation follows a witness: the events that one
+backend showed. It follows it inside of what is permitted only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from conformance.case.case import Case
+from conformance.case.program import (
+    Control,
+    Interrupt,
+    Invalidate,
+    Map,
+    Operation,
+    Overflow,
+    Probe,
+    Protect,
+    Raise,
+    ReadEntry,
+    Reload,
+    Segment,
+    StackAllocate,
+    StackFree,
+    StackFreeAddress,
+    TripleFault,
+    Unmap,
+    WriteEntry,
+)
+from conformance.observe.observation import Outcome, StateDigest
+from conformance.observe.trace import Event
+from conformance.oracle.allocator import FrameAllocator
+from conformance.oracle.attempts import (
+    access_memory,
+    access_segment,
+    interrupt,
+    raise_exception,
+    reload,
+    write_control,
+)
+from conformance.oracle.boot import Layout, entry_event
+from conformance.oracle.control import control_event, paging_event
+from conformance.oracle.expectation import Choice, Expectation, Rule
+from conformance.oracle.frames import bitmap_digest, initialise_frames
+from conformance.oracle.overflows import overflow_stack
+from conformance.oracle.paging_operations import (
+    change_protection,
+    invalidate,
+    map_page,
+    read_entry,
+    unmap_page,
+    write_entry,
+)
+from conformance.oracle.setting import Setting
+from conformance.oracle.stacks import StackPool, stack_rejected
+from conformance.oracle.trace_buffer import capacity, panic, record_size, recorded
+from conformance.oracle.worlds import Act, Performance, World, agreement, ways
+from conformance.protocol import PROTOCOL
+
+__all__ = ["expect"]
+
+_ACTS: Final[dict[type[Operation], Callable[[Performance, Any], None]]] = {
+    Map: map_page,
+    Unmap: unmap_page,
+    Protect: change_protection,
+    Invalidate: invalidate,
+    WriteEntry: write_entry,
+    ReadEntry: read_entry,
+    Reload: lambda performance, _: reload(performance),
+    Control: write_control,
+    Probe: access_memory,
+    Segment: access_segment,
+    Raise: raise_exception,
+    Interrupt: interrupt,
+}
+"""The operations that depend on the machine's state, but for `overflow`."""
+
+_MOST_EVENTS: Final = 4
+"""No such operation writes more."""
+
+_MOST_WORLDS: Final = 16
+
+
+def expect(case: Case, image: Layout, witness: Sequence[Event] = ()) -> Expectation:
+    """What the kernel should do with a case.
+
+    Args:
+        case: what is run.
+        image: the kernel, for where its parts are.
+        witness: the events that a backend showed, if the expectation is to follow its choices.
+
+    Raises:
+        ImageError: the image's trace buffer cannot hold any trace, or it lacks a symbol.
+    """
+    return _Run(case, image, witness).expectation()
+
+
+@dataclass(slots=True)
+class _Line:
+    """A world, and the account of how it came to be."""
+
+    world: World
+    events: list[Event] = field(default_factory=list)
+    rules: dict[int, Rule] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
+
+    def copy(self) -> _Line:
+        return _Line(self.world, self.events.copy(), self.rules.copy(), self.choices.copy())
+
+    def add(self, performance: Performance) -> None:
+        start = len(self.events)
+        self.events += performance.events
+        self.rules.update({start + index: rule for index, rule in performance.rules.items()})
+        self.choices += [
+            replace(choice, index=start + choice.index) for choice in performance.choices
+        ]
+        self.world = performance.world
+
+
+class _Run:
+    """One run of the kernel."""
+
+    def __init__(self, case: Case, image: Layout, witness: Sequence[Event]) -> None:
+        self._case = case
+        self._image = image
+        self._witness = witness
+        self._setting = Setting.of(case, image)
+        self._capacity = capacity(image)
+        self._allocator = FrameAllocator()
+        self._stacks = StackPool(case.program.stacks)
+        self._lines = [_Line(World(self._setting))]
+        self._size = 0
+        self._state: tuple[StateDigest, ...] = ()
+
+    def expectation(self) -> Expectation:
+        """Run, and sum up."""
+        triple_fault = self._perform()
+        line = self._lines[0]
+        events = recorded(line.events, self._capacity)
+        shown = len(events)
+        outcome, state = Outcome.COMPLETED, self._state
+        if triple_fault:
+            outcome = Outcome.TRIPLE_FAULT
+        if events[-1].kind == "panic":
+            outcome, state = Outcome.PANICKED, ()
+            shown -= 1
+        return Expectation(
+            outcome,
+            events,
+            state,
+            {index: rule for index, rule in line.rules.items() if index < shown},
+            tuple(choice for choice in line.choices if choice.index < shown),
+        )
+
+    def _perform(self) -> bool:
+        """Up to the end, or to a triple fault (True), or until the trace buffer is full."""
+        self._everywhere([entry_event(), paging_event(self._setting)])
+        # The loader's magic is right and its structures are inside the kernel window, always: no
+        # not_multiboot, no information_out_of_reach. And a Program is never a bad_program.
+        self._everywhere(initialise_frames(self._case, self._image, self._allocator))
+        if not self._allocator.owned:
+            self._everywhere([panic("no_usable_frame")])
+            return False
+        self._everywhere([self._stacks.ready()])
+        operations = self._case.program.operations
+        for number, operation in enumerate(operations):
+            if self._size > self._capacity:
+                return False
+            if isinstance(operation, TripleFault):
+                return True
+            self._operation(number, operation)
+        self._finish([Event("completed", {"operations": len(operations)})])
+        return False
+
+    def _operation(self, number: int, operation: Operation) -> None:
+        act = _ACTS.get(type(operation))
+        if act is not None:
+            self._in_each(number, lambda performance: act(performance, operation))
+        elif isinstance(operation, Overflow):
+            stack = self._stacks.given(operation.operation)
+            if stack is None:
+                self._everywhere([stack_rejected(number, 0, "nothing_allocated")])
+            else:
+                self._in_each(number, lambda each: overflow_stack(each, operation, stack))
+        elif isinstance(operation, StackAllocate | StackFree | StackFreeAddress):
+            self._everywhere([self._stacks.perform(number, operation)])
+        else:
+            self._everywhere(self._allocator.perform(number, operation))
+
+    def _everywhere(self, events: Iterable[Event]) -> None:
+        """What happens whatever the machine's state is."""
+        happened = list(events)
+        self._size += sum(record_size(event.kind) for event in happened)
+        for line in self._lines:
+            line.events += happened
+
+    def _in_each(self, number: int, act: Act) -> None:
+        """What depends on the state: in each world, in each permitted way."""
+        index = len(self._lines[0].events)
+        witness = self._witness[index : index + _MOST_EVENTS]
+        performed = [
+            (line, performance)
+            for line in self._lines
+            for performance in ways(line.world, act, number, witness)
+        ]
+        agreements = [agreement(each.events, witness) for _, each in performed]
+        kept = [
+            each
+            for each, agreed in zip(performed, agreements, strict=True)
+            if agreed == len(each[1].events)
+        ]
+        if not kept:
+            most = agreements.index(max(agreements))
+            line, performance = kept_one = performed[most]
+            kept = [kept_one]
+            if witness:
+                _blame_ghosts(line.world, act, performance, agreements[most], witness)
+            # From here on there is nothing to follow.
+            self._witness = ()
+        self._lines = _continued(kept)
+        self._size += sum(record_size(event.kind) for event in kept[0][1].events)
+
+    def _finish(self, last: list[Event]) -> None:
+        """The registers, the memory, and the end; the world that the witness bears out."""
+        index = len(self._lines[0].events)
+        witness = self._witness[index:]
+        ends = []
+        for line in self._lines:
+            state = tuple(self._digests(line.world))
+            events = [control_event(self._setting, line.world.control)]
+            events += [_state_event(digest) for digest in state] + last
+            ends.append((agreement(events, witness), line, events, state))
+        _, line, events, self._state = max(ends, key=lambda end: end[0])
+        line.events += events
+        self._lines = [line]
+
+    def _digests(self, world: World) -> Iterator[StateDigest]:
+        for name, region in PROTOCOL.state_regions.items():
+            if name not in self._case.state_regions:
+                continue
+            if name == "frame_bitmap":
+                yield bitmap_digest(name, self._allocator.free)
+            elif name == "frame_owned":
+                yield bitmap_digest(name, self._allocator.owned)
+            elif name == "page_tables":
+                yield StateDigest.of(region, world.structures.content())
+            else:
+                yield StateDigest.of(region, world.arena.content())
+
+
+def _continued(kept: list[tuple[_Line, Performance]]) -> list[_Line]:
+    """The lines, with one operation more."""
+    lines: dict[object, _Line] = {}
+    for line, performance in kept:
+        key = performance.world.key() if len(kept) > 1 else None
+        if key not in lines and len(lines) < _MOST_WORLDS:
+            lines[key] = line.copy() if len(kept) > 1 else line
+            lines[key].add(performance)
+    return list(lines.values())
+
+
+def _blame_ghosts(
+    before: World, act: Act, performance: Performance, agreed: int, witness: Sequence[Event]
+) -> None:
+    """Where a translation that has been invalidated explains the witness, say by what it was.
+
+    Args:
+        before: the world that the operation began in.
+        act: the operation.
+        performance: what is expected of it.
+        agreed: how many events the witness bears out.
+        witness: what it shows.
+    """
+    if not before.caches.ghosts:
+        return
+    for haunted in ways(before, act, performance.number, witness, with_ghosts=True):
+        if haunted.ghost and agreement(haunted.events, witness) == len(haunted.events):
+            for index in range(agreed, len(performance.events)):
+                performance.rules[index] = haunted.ghost
+            return
+
+
+def _state_event(digest: StateDigest) -> Event:
+    code = PROTOCOL.state_regions[digest.region].code
+    fields = {"region": code, "words": digest.words, "checksum": digest.checksum}
+    return Event("state", fields)

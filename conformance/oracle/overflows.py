@@ -1,0 +1,98 @@
+"""The ways in which a task's stack overflows (kernel/TRACE.md, "The task stack pool")."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from conformance.case.stack_operations import Overflow
+from conformance.oracle import rules
+from conformance.oracle.accesses import Fault, reach
+from conformance.oracle.delivery import Place, attempted, deliver, kernel_may_write
+from conformance.oracle.setting import PAGE, STACK_SIZE, STACKS
+from conformance.oracle.translation import Access
+from conformance.oracle.worlds import Performance, World
+
+__all__ = ["overflow_stack"]
+
+_WORD: Final = 4
+_SUPERVISOR_WRITE: Final = Access("write")
+_STRING_WRITES: Final = 2048
+_SIZES: Final = {"array": (4, 3 * PAGE), "recursion": (8, 1024)}
+"""The least and the largest size, where one is needed."""
+
+
+def overflow_stack(performance: Performance, operation: Overflow, stack: int) -> None:
+    """`overflow`, of a stack by its number."""
+    how, size = operation.how, operation.size
+    if how in _SIZES:
+        least, most = _SIZES[how]
+        if size % _WORD or not least <= size <= most:
+            return performance.reject("bad_size")
+    bottom = STACKS + stack * STACK_SIZE + PAGE
+    result = _overflow(performance, how, bottom, size)
+    if result is None:
+        return attempted(performance, "done", rules.PERMITTED)
+    return attempted(performance, "faulted", deliver(performance, *result))
+
+
+Result = tuple[Fault, Place] | None
+"""An exception and where it is raised, if there is one."""
+
+
+def _overflow(performance: Performance, how: str, bottom: int, size: int) -> Result:
+    top, probe_top = bottom + PAGE, performance.world.setting.probe_stack[1]
+    match how:
+        case "recursion":
+            return _recursion(performance, top, size)
+        case "array":
+            return _write(performance, how, top - size, top - size)
+        case "interrupt":
+            fault = Fault("breakpoint", rules.SOFTWARE_INTERRUPT)
+            return fault, _at(performance, how, bottom)
+        case "exception":
+            fault = Fault("invalid_opcode", rules.RAISED["invalid_opcode"])
+            return fault, _at(performance, how, bottom)
+        case "string":
+            return _string(performance, top, probe_top)
+        case "straddle":
+            return _write(performance, how, bottom - _WORD // 2, probe_top)
+        case _:
+            return _pushes(performance, how, top)
+
+
+def _pushes(performance: Performance, how: str, top: int) -> Result:
+    """One push after the other."""
+    esp = _floor(performance.world, top)
+    return _write(performance, how, esp - _WORD, esp)
+
+
+def _recursion(performance: Performance, top: int, size: int) -> Result:
+    esp, floor = top, _floor(performance.world, top)
+    while esp - _WORD >= floor:
+        esp -= _WORD + size
+        if esp < floor:
+            return _write(performance, "recursion_touch", esp, esp)
+    return _write(performance, "recursion_call", esp - _WORD, esp)
+
+
+def _string(performance: Performance, top: int, esp: int) -> Result:
+    lowest = max(_floor(performance.world, top), top - _STRING_WRITES * _WORD)
+    return _write(performance, "string", lowest - _WORD, esp)
+
+
+def _floor(world: World, top: int) -> int:
+    """How far down from the top of a stack ring 0 may write: pages without a gap."""
+    floor = top
+    while kernel_may_write(world, floor - _WORD):
+        floor -= PAGE
+    return floor
+
+
+def _at(performance: Performance, how: str, esp: int) -> Place:
+    return Place(performance.world.setting.symbol(f"fault_at_overflow_{how}"), esp)
+
+
+def _write(performance: Performance, how: str, address: int, esp: int) -> Result:
+    """Ring 0 writes a word."""
+    outcome = reach(performance, _SUPERVISOR_WRITE, address, _WORD)
+    return (outcome, _at(performance, how, esp)) if isinstance(outcome, Fault) else None

@@ -1,0 +1,147 @@
+"""What stays the same in a run: the paging mode, the processor, and where things are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from conformance.case.case import Case
+from conformance.case.processor import Feature
+from conformance.errors import ImageError
+from conformance.oracle.boot import Layout
+from conformance.protocol import PROTOCOL
+
+__all__ = [
+    "ARENA_SIZE",
+    "PAGE",
+    "PROBE",
+    "SLOT",
+    "STACKS",
+    "STACK_SIZE",
+    "USER",
+    "WINDOW",
+    "Setting",
+    "in_probe_area",
+]
+
+PAGE: Final = PROTOCOL.constants["frame_size"]
+SLOT: Final = PROTOCOL.constants["probe_slot_size"]
+ARENA_SIZE: Final = PROTOCOL.constants["arena_frames"] * PAGE
+STACK_SIZE: Final = PROTOCOL.constants["task_stack_size"]
+WINDOW: Final = PROTOCOL.boot["kernel_window"]
+PROBE: Final = PROTOCOL.area["probe"]
+USER: Final = PROTOCOL.area["user"]
+STACKS: Final = PROTOCOL.area["stacks"]
+_PROBE_SIZE: Final = PROTOCOL.constants["probe_slots"] * SLOT
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The setting of a run. Addresses are physical unless they are said to be linear.
+
+    Attributes:
+        pae: PAE paging; otherwise 32-bit paging.
+        features: what the processor has.
+        stacks: how many stacks the pool has.
+        tables: [start, end) of the page tables.
+        task_stacks: of the first stack object.
+        arena: of the first frame of the arena.
+        user_code, user_stack: of the frames that ring 3 uses.
+        kernel_image: of the kernel's first byte.
+        probe_stack: linear [start, end) of the stack that probes run on.
+        symbols: the image's, linear.
+    """
+
+    pae: bool
+    features: Feature
+    stacks: int
+    tables: tuple[int, int]
+    task_stacks: int
+    arena: int
+    user_code: int
+    user_stack: int
+    kernel_image: int
+    probe_stack: tuple[int, int]
+    symbols: Mapping[str, int]
+
+    @classmethod
+    def of(cls, case: Case, image: Layout) -> Setting:
+        """The setting of a case on an image.
+
+        Raises:
+            ImageError: the image lacks a symbol.
+        """
+        symbols = MappingProxyType(image.symbols)
+        return cls(
+            pae=case.machine.paging == "pae",
+            features=case.machine.features,
+            stacks=case.program.stacks,
+            tables=image.bounds("page_tables"),
+            task_stacks=image.bounds("task_stacks")[0],
+            arena=image.bounds("probe_arena")[0],
+            user_code=_symbol(symbols, "user_code_start") - WINDOW,
+            user_stack=_symbol(symbols, "user_stack_start") - WINDOW,
+            kernel_image=image.bounds("kernel_image")[0],
+            probe_stack=(
+                _symbol(symbols, "probe_stack_start"),
+                _symbol(symbols, "probe_stack_end"),
+            ),
+            symbols=symbols,
+        )
+
+    @property
+    def no_execute(self) -> bool:
+        """The kernel sets IA32_EFER.NXE at start-up."""
+        return self.pae and Feature.NX in self.features
+
+    @property
+    def entry_size(self) -> int:
+        """Bytes of a paging-structure entry."""
+        return 8 if self.pae else 4
+
+    def symbol(self, name: str) -> int:
+        """A symbol's linear address.
+
+        Raises:
+            ImageError: the image has no such symbol.
+        """
+        return _symbol(self.symbols, name)
+
+    def user_symbol(self, name: str) -> int:
+        """Where ring 3 sees a symbol of the user-mode code."""
+        return USER + self.symbol(name) - self.symbol("user_code_start")
+
+    def is_probeable(self, address: int, size: int = 1) -> bool:
+        """The bytes are in one slot of the probe area, and over the arena's frames."""
+        offset = address - PROBE
+        return 0 <= offset < _PROBE_SIZE and offset % SLOT + size <= ARENA_SIZE
+
+    def is_stack(self, address: int, size: int) -> bool:
+        """The bytes are in stack objects of the pool."""
+        return address >= STACKS and address + size <= STACKS + self.stacks * STACK_SIZE
+
+    def is_kernel(self, address: int, size: int) -> bool:
+        """The bytes are in the kernel's first 4 KiB."""
+        start = WINDOW + self.kernel_image
+        return start <= address and address + size <= start + PAGE
+
+    def is_arena_window(self, address: int, size: int) -> bool:
+        """The bytes are in the arena, through the kernel's window."""
+        start = WINDOW + self.arena
+        return start <= address and address + size <= start + ARENA_SIZE
+
+
+def _symbol(symbols: Mapping[str, int], name: str) -> int:
+    try:
+        return symbols[name]
+    except KeyError:
+        raise ImageError(
+            f"the kernel has no symbol {name!r}: was it built from other sources?"
+        ) from None
+
+
+def in_probe_area(address: int) -> bool:
+    """Is it in the linear addresses that programs map?"""
+    return PROBE <= address < PROBE + _PROBE_SIZE

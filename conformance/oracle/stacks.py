@@ -1,0 +1,75 @@
+"""The task stack pool (kernel/TRACE.md, "The task stack pool")."""
+
+from __future__ import annotations
+
+from conformance.case.stack_operations import StackAllocate, StackFree, StackFreeAddress
+from conformance.observe.trace import Event
+from conformance.oracle.setting import STACK_SIZE, STACKS
+from conformance.protocol import PROTOCOL
+
+__all__ = ["StackPool", "stack_rejected"]
+
+
+class StackPool:
+    """Which stacks are free, and which operation was given which.
+
+    Args:
+        stacks: how many there are.
+    """
+
+    def __init__(self, stacks: int) -> None:
+        self._stacks = stacks
+        self._used: set[int] = set()
+        self._given: dict[int, int] = {}
+
+    def ready(self) -> Event:
+        """The pool is ready."""
+        return Event("stacks", {"stacks": self._stacks, "free": self._stacks})
+
+    def given(self, operation: int) -> int | None:
+        """The stack that an operation was given, even if it has been freed since.
+
+        The operation that is running, and those after it, have been given nothing yet.
+        """
+        return self._given.get(operation)
+
+    def perform(
+        self, number: int, operation: StackAllocate | StackFree | StackFreeAddress
+    ) -> Event:
+        """Do operation number `number` of the program."""
+        match operation:
+            case StackAllocate():
+                return self._allocate(number)
+            case StackFree(earlier):
+                stack = self.given(earlier)
+                if stack is None:
+                    return stack_rejected(number, 0, "nothing_allocated")
+                return self._free(number, STACKS + stack * STACK_SIZE)
+            case StackFreeAddress(address):
+                return self._free(number, address)
+
+    def _allocate(self, number: int) -> Event:
+        free = next((each for each in range(self._stacks) if each not in self._used), None)
+        if free is None:
+            return stack_rejected(number, 0, "none_free")
+        self._used.add(free)
+        self._given[number] = free
+        fields = {"operation": number, "stack": free, "address": STACKS + free * STACK_SIZE}
+        return Event("stack_allocated", fields)
+
+    def _free(self, number: int, address: int) -> Event:
+        stack, offset = divmod(address - STACKS, STACK_SIZE)
+        if not 0 <= stack < self._stacks:
+            return stack_rejected(number, address, "outside")
+        if offset:
+            return stack_rejected(number, address, "misaligned")
+        if stack not in self._used:
+            return stack_rejected(number, address, "not_in_use")
+        self._used.remove(stack)
+        return Event("stack_freed", {"operation": number, "stack": stack})
+
+
+def stack_rejected(number: int, address: int, reason: str) -> Event:
+    """No stack was handed out, taken back or overflowed."""
+    code = PROTOCOL.code("stack_failure", reason)
+    return Event("stack_rejected", {"operation": number, "address": address, "reason": code})
