@@ -15,7 +15,7 @@ from conformance.case.image import Image, default_image
 # What tests share and pytest does not find by itself.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-pytest.register_assert_rewrite("backends.contract")
+pytest.register_assert_rewrite("backends.contract", "backends.contract_record")
 
 
 @pytest.fixture(scope="session")

@@ -14,20 +14,24 @@ import pytest
 from backends import hostile
 from backends.backend import Backend, InstanceConfig, create_backend
 from backends.bochs import BochsBackend
+from backends.bochs_debugger import Debugger
 from backends.contract_cases import (
     HANGS,
     LARGE_MAP,
     LARGE_PROGRAM,
     PARTIAL,
+    ends_in_shutdown_request,
+    faulting_request,
     hostile_request,
     request_of,
     small_request,
     trace_room,
 )
 from conformance.case.image import Image
-from conformance.case.machine import Machine
+from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
+from conformance.case.memory_map import MemoryMap
 from conformance.errors import BackendError
-from conformance.observe.observation import Outcome
+from conformance.observe.observation import MachineFault, Outcome
 from conformance.observe.trace import decode
 from conformance.protocol import PROTOCOL
 
@@ -84,6 +88,93 @@ def test_memory_is_read_where_it_is(
     memory = bytes(PROTOCOL.trace_header.size) + observation.trace
     assert [memory[number * PAGE + 0x100 :][:16] for number in range(4)] == marks
     assert after.outcome is Outcome.COMPLETED
+
+
+def pae_on(straight: int, bent: int) -> bytes:
+    """Code that turns PAE paging on with one window in its registers and another in memory.
+
+    Args:
+        straight: which of two page directories the processor loads: 0 is the straight one.
+        bent: which of them memory says afterwards.
+    """
+    tables = DIRECTORY + 4 * PAGE  # first the straight ones, then those that are one page off
+    code = b""
+    for first in (0, PAGE):
+        code += struct.pack("<BI", 0xBF, tables + first * 8)  # mov $table, %edi
+        code += struct.pack("<BI", 0xB8, first | 3) + struct.pack("<BI", 0xB9, 4096)
+        code += b"\xab\x83\x27\x00\x83\xc7\x04"  # 1: stosl; andl $0, (%edi); add $4, %edi
+        code += b"\x05\x00\x10\x00\x00\xe2\xf2"  # add $4096, %eax; loop 1b
+    directories = [DIRECTORY + PAGE, DIRECTORY + 2 * PAGE]
+    for number, directory in enumerate(directories):
+        for entry in range(8):
+            table = tables + number * 8 * PAGE + entry * PAGE
+            code += hostile.store(directory + entry * 8, struct.pack("<Q", table | 3))
+    pointers = {0: directories[0], WINDOW >> 30: directories[straight]}
+    for index, directory in pointers.items():
+        code += hostile.store(DIRECTORY + index * 8, struct.pack("<Q", directory | 1))
+    code += b"\x0f\x20\xe0\x83\xc8\x20\x0f\x22\xe0"  # CR4.PAE
+    code += struct.pack("<BI", 0xB8, DIRECTORY)
+    code += b"\x0f\x22\xd8\x0f\x20\xc0\x0d\x00\x00\x00\x80\x0f\x22\xc0"  # cr3, then CR0.PG
+    pointer = struct.pack("<Q", directories[bent] | 1)
+    return code + hostile.store(DIRECTORY + (WINDOW >> 30) * 8, pointer)
+
+
+@pytest.mark.parametrize("loaded", [0, 1])
+@pytest.mark.parametrize("left", [0, 1])
+def test_pointers_to_directories_are_those_the_processor_has(
+    image: Image, instance: Callable[..., Backend], loaded: int, left: int
+) -> None:
+    """It keeps them in registers: what memory says about them need not be true."""
+    trace = PARTIAL * 400
+    code = hostile.store_trace(image, trace) + pae_on(loaded, left) + hostile.end_run()
+    bad = hostile.hostile_image(image, code)
+    with contextlib.closing(instance("bochs").open(bad, Machine())) as session:
+        observation = session.run(hostile_request())
+    assert (observation.outcome, observation.trace) == (Outcome.COMPLETED, trace)
+
+
+@pytest.mark.parametrize("paging", PAGING_MODES)
+@pytest.mark.parametrize("cpu_profile", CPU_PROFILES)
+def test_large_reads_are_fast(
+    image: Image,
+    instance: Callable[..., Backend],
+    monkeypatch: pytest.MonkeyPatch,
+    paging: str,
+    cpu_profile: str,
+) -> None:
+    """Under the kernel's own paging nothing large has to be printed word by word."""
+    printed: list[int] = []
+    examine = Debugger._examine
+
+    def counted(self: Debugger, address: int, words: int) -> bytes:
+        printed.append(words)
+        return examine(self, address, words)
+
+    monkeypatch.setattr(Debugger, "_examine", counted)
+    machine = Machine(cpu_profile=cpu_profile, paging=paging)
+    with contextlib.closing(instance("bochs").open(image, machine)) as session:
+        assert session.run(faulting_request(paging)).outcome is Outcome.COMPLETED
+    assert printed
+    assert sum(printed) < 1000
+
+
+@pytest.mark.parametrize("option", ["debug: action=ignore", "logprefix: %t%e", "log: /dev/null"])
+def test_a_log_of_the_users_own(
+    image: Image, instance: Callable[..., Backend], option: str
+) -> None:
+    """There is no record of exceptions then, rather than an empty one."""
+    with contextlib.closing(instance("bochs", options=(option,)).open(image, Machine())) as session:
+        observation = session.run(faulting_request("legacy"))
+    assert (observation.outcome, observation.faults) == (Outcome.COMPLETED, None)
+
+
+def test_a_record_without_end(image: Image, instance: Callable[..., Backend]) -> None:
+    bad = hostile.hostile_image(image, hostile.fault_forever())
+    with contextlib.closing(instance("bochs", deadline=0.5).open(bad, Machine())) as session:
+        hung = session.run(hostile_request())
+        assert session.run(small_request()).faults == ()
+    assert hung.outcome is Outcome.DEADLINE
+    assert hung.faults == (MachineFault(6),) * 4096
 
 
 @pytest.mark.parametrize("directory", [0, 0x7FFFF003], ids=["absent", "nowhere"])
@@ -221,3 +312,18 @@ def test_no_display_is_needed(
     monkeypatch.chdir(os.sep)
     with contextlib.closing(instance("bochs").open(image, Machine())) as session:
         assert session.run(small_request()).outcome is Outcome.COMPLETED
+
+
+def test_control_registers_are_read_at_a_kernels_own_end(
+    image: Image, instance: Callable[..., Backend]
+) -> None:
+    """Elsewhere they are a loader's, or of a guest that is still running."""
+    with contextlib.closing(instance("bochs").open(image, Machine())) as session:
+        completed = session.run(faulting_request("pae")).control
+        panicked = session.run(request_of(MemoryMap())).control
+        shut_down = session.run(ends_in_shutdown_request()).control
+    assert completed
+    assert panicked
+    assert (completed.cr0, panicked.cr0) == (completed.cr0 | 0x80010001,) * 2
+    assert (completed.cr4 & 0x20, panicked.cr4 & 0x20) == (0x20, 0)
+    assert shut_down is None

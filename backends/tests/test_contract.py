@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backends.backend import InstanceConfig, create_backend
+
 MISSING = """
 from backends.backend import InstanceConfig
 from backends.contract import BackendContract
@@ -56,12 +58,84 @@ class TestMine(BackendContract):
         return Backend(config)
 """
 
+LYING = """
+from dataclasses import replace
 
-def run(folder: Path, code: str, **environment: str) -> tuple[int, str]:
+from backends.backend import InstanceConfig, create_backend
+from backends.contract import BackendContract
+from conformance.observe.observation import MachineFault
+
+CHANGES = {
+    "forgotten": lambda faults: faults[:-1],
+    "invented": lambda faults: (*faults, MachineFault(6)),
+    "vector": lambda faults: (*faults[:-1], replace(faults[-1], vector=7)),
+    "error code": lambda faults: tuple(replace(each, error_code=1) for each in faults),
+    "no error code": lambda faults: tuple(replace(each, error_code=0) for each in faults),
+    "address": lambda faults: tuple(replace(each, cr2=each.cr2 and 1) for each in faults),
+    "instruction": lambda faults: tuple(replace(each, eip=1) for each in faults),
+}
+REGISTERS = ("cr0", "cr2", "cr3", "cr4", "efer")
+
+class Session:
+    def __init__(self, inner, lie):
+        self.inner, self.lie = inner, lie
+        self.abort, self.close = inner.abort, inner.close
+
+    def run(self, request):
+        seen = self.inner.run(request)
+        faults, control = seen.faults, seen.control
+        if faults and self.lie in CHANGES:
+            faults = CHANGES[self.lie](faults)
+        if self.lie == "late":
+            faults, self.last = getattr(self, "last", ()), faults
+        if control and self.lie in REGISTERS:
+            control = replace(control, **{self.lie: getattr(control, self.lie) ^ 1})
+        return replace(seen, faults=faults, control=control)
+
+class Backend:
+    deterministic = True
+
+    def __init__(self, config):
+        self.config = config
+        self.inner = create_backend(InstanceConfig(config.name, "qemu"))
+        self.probe = self.inner.probe
+
+    def open(self, image, machine):
+        return Session(self.inner.open(image, machine), self.config.kind)
+
+def contract(lie):
+    class Contract(BackendContract):
+        config = InstanceConfig("mine", lie)
+
+        def create(self, config):
+            return Backend(config)
+    return Contract
+
+for lie in ("truth", "late", *CHANGES, *REGISTERS):
+    name = "Test" + lie.title().replace(" ", "")
+    globals()[name] = contract(lie)
+del lie, name
+"""
+
+_RECORD = "test_the_record_is_the_kernels[pentium3-legacy]"
+_CONTROL = "test_the_control_registers_are_the_kernels[legacy]"
+LIES = [
+    ("Late", "test_each_case_gets_its_own_record"),
+    *((lie, _RECORD) for lie in ("Forgotten", "Invented", "Vector")),
+    *((lie, _RECORD) for lie in ("ErrorCode", "NoErrorCode", "Address", "Instruction")),
+    ("Forgotten", "test_a_shutdown_enters_no_handler"),
+    *((lie, _CONTROL) for lie in ("Cr0", "Cr2", "Cr3", "Cr4", "Efer")),
+]
+
+
+def run(folder: Path, code: str, *tests: str, **environment: str) -> tuple[int, str]:
     (folder / "test_mine.py").write_text(code)
     inherited = {name: value for name, value in os.environ.items() if name != "CI"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rA", "--tb=line", "-p", "no:cacheprovider", str(folder)],
+        [
+            *(sys.executable, "-m", "pytest", "-rA", "--tb=line", "-p", "no:cacheprovider"),
+            *(f"test_mine.py::{test}" for test in tests),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -109,3 +183,23 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> str:
     status, output = run(tmp_path_factory.mktemp("forgetful"), FORGETFUL)
     assert status == 1
     return output
+
+
+@pytest.fixture(scope="module")
+def lying(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if not create_backend(InstanceConfig("qemu", "qemu")).probe().usable:
+        pytest.skip("qemu, on which the lying backend is built, is not usable here")
+    tests = [f"Test{lie}::{test}" for lie, test in (("Truth", _RECORD), *LIES)]
+    status, output = run(tmp_path_factory.mktemp("lying"), LYING, *tests)
+    assert status == 1
+    return output
+
+
+@pytest.mark.parametrize(("lie", "test"), LIES)
+def test_a_record_that_is_not_true_fails(lying: str, lie: str, test: str) -> None:
+    assert f"FAILED test_mine.py::Test{lie}::{test}" in lying
+
+
+def test_a_record_that_is_true_passes(lying: str) -> None:
+    assert "FAILED test_mine.py::TestTruth" not in lying
+    assert f"PASSED test_mine.py::TestTruth::{_RECORD}" in lying

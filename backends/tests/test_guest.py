@@ -17,7 +17,7 @@ from conformance.observe.observation import Outcome, StateDigest
 from conformance.observe.trace import decode
 from conformance.protocol import PROTOCOL
 
-RAM = 0x200000
+RAM = 0x1000000
 BOOT = PROTOCOL.boot
 STATES, STATUS = PROTOCOL.mailbox_states, PROTOCOL.trace_status
 

@@ -10,9 +10,18 @@ import pytest
 
 from backends import hostile
 from backends.backend import Backend, InstanceConfig, create_backend
-from backends.contract_cases import PARTIAL, hostile_request, small_request
+from backends.contract_cases import (
+    PARTIAL,
+    ends_in_shutdown_request,
+    faulting_request,
+    hostile_request,
+    request_of,
+    small_request,
+)
+from backends.qemu import CPUS
 from conformance.case.image import Image
-from conformance.case.machine import Machine
+from conformance.case.machine import CPU_PROFILES, Machine
+from conformance.case.memory_map import MemoryMap
 from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
 
@@ -118,6 +127,67 @@ def test_the_command_line_says_it_all(image: Image, instance: Callable[..., Back
     machine = Machine(ram_mib=32, cpu_profile="core2duo")
     with contextlib.closing(backend.open(image, machine)) as session:
         command = session.run(small_request()).command
-    for words in (("-cpu", "core2duo"), ("-m", "32M"), ("-accel", "tcg"), ("-d", "guest_errors")):
+    for words in (
+        ("-cpu", CPUS["core2duo"]),
+        ("-m", "32M"),
+        ("-accel", "tcg"),
+        ("-d", "guest_errors"),
+    ):
         position = command.index(words[0])
         assert command[position : position + 2] == words
+
+
+@pytest.mark.parametrize("options", [("-d", "guest_errors"), ("-D", "/dev/null")])
+def test_a_log_of_the_users_own(
+    image: Image, instance: Callable[..., Backend], options: tuple[str, ...]
+) -> None:
+    """There is no record of exceptions then, rather than an empty one."""
+    with contextlib.closing(instance("qemu", options=options).open(image, Machine())) as session:
+        observation = session.run(faulting_request("legacy"))
+    assert (observation.outcome, observation.faults) == (Outcome.COMPLETED, None)
+
+
+def test_where_an_exception_was(image: Image, instance: Callable[..., Backend]) -> None:
+    """The contract compares what a record says; this one says it of software interrupts too."""
+    with contextlib.closing(instance("qemu").open(image, Machine())) as session:
+        faults = session.run(faulting_request("legacy")).faults
+    assert faults
+    assert None not in {fault.eip for fault in faults}
+    assert {fault.vector for fault in faults} >= {0, 1, 3, 4, 5, 6, 7, 8, 11, 13, 14, 31}
+
+
+def test_a_record_without_end(image: Image, instance: Callable[..., Backend]) -> None:
+    bad = hostile.hostile_image(image, hostile.fault_forever())
+    with contextlib.closing(instance("qemu", deadline=0.5).open(bad, Machine())) as session:
+        hung = session.run(hostile_request())
+        assert session.run(small_request()).faults == ()
+    assert hung.outcome is Outcome.DEADLINE
+    assert hung.faults is not None
+    assert [fault.vector for fault in hung.faults] == [6] * 4096
+
+
+@pytest.mark.parametrize("cpu_profile", CPU_PROFILES)
+def test_the_translator_has_all_of_the_processors(
+    image: Image, instance: Callable[..., Backend], cpu_profile: str
+) -> None:
+    """A warning about what it lacks would be QEMU's last words, whatever it ended of."""
+    code = b"\x31\xc0\xe6\xf4" + hostile.SPIN  # xor %eax, %eax; out %al, $0xF4
+    backend = instance("qemu", options=("-device", "isa-debug-exit,iobase=0xf4"))
+    machine = Machine(cpu_profile=cpu_profile)
+    with contextlib.closing(backend.open(hostile.hostile_image(image, code), machine)) as session:
+        assert session.run(hostile_request()).detail == "QEMU: exit status 1"
+
+
+def test_control_registers_are_read_at_a_kernels_own_end(
+    image: Image, instance: Callable[..., Backend]
+) -> None:
+    """Elsewhere they are a loader's, or of a guest that is still running."""
+    with contextlib.closing(instance("qemu").open(image, Machine())) as session:
+        completed = session.run(faulting_request("pae")).control
+        panicked = session.run(request_of(MemoryMap())).control
+        shut_down = session.run(ends_in_shutdown_request()).control
+    assert completed
+    assert panicked
+    assert (completed.cr0, panicked.cr0) == (completed.cr0 | 0x80010001,) * 2
+    assert (completed.cr4 & 0x20, panicked.cr4 & 0x20) == (0x20, 0)
+    assert shut_down is None

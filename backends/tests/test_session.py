@@ -12,8 +12,10 @@ from backends.contract_cases import small_request
 from backends.guest import Result
 from backends.session import RestartingSession
 from conformance.errors import BackendError
-from conformance.observe.observation import Observation, Outcome
+from conformance.observe.observation import ControlRegisters, MachineFault, Observation, Outcome
 
+FAULTS = (MachineFault(14, 2, 0x1000, 0xC0101234),)
+CONTROL = ControlRegisters(0x80010001, 0x1000, 0x1A3000, 0)
 BROKEN = {Outcome.DEADLINE, Outcome.BACKEND_CRASHED, Outcome.GARBLED}
 
 
@@ -30,7 +32,7 @@ class EngineStub:
         self.calls.append("serve")
         killed = "kill" in self.calls
         outcome = Outcome.BACKEND_CRASHED if killed else self.outcomes.pop(0)
-        return Result(outcome, "why", b"trace", ())
+        return Result(outcome, "why", b"trace", (), FAULTS, CONTROL)
 
     def kill(self) -> None:
         assert "close" not in self.calls, "killed what is reaped"
@@ -60,7 +62,14 @@ class Launcher:
 def test_an_observation_has_it_all() -> None:
     session = RestartingSession("mine", Launcher(Outcome.PANICKED))
     assert session.run(small_request()) == Observation(
-        "mine", Outcome.PANICKED, "why", b"trace", (), b"printed", ("engine", "0")
+        "mine",
+        Outcome.PANICKED,
+        "why",
+        b"trace",
+        console=b"printed",
+        command=("engine", "0"),
+        faults=FAULTS,
+        control=CONTROL,
     )
 
 

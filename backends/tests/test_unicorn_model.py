@@ -88,7 +88,8 @@ def test_each_run_starts_with_a_new_processor(machine: Machine) -> None:
 
 def test_the_console_is_what_was_printed(machine: Machine) -> None:
     code = b"".join(b"\xb0" + bytes([byte]) + b"\xe6\xe9" for byte in b"hello")
-    assert machine.run(code + BELL) == Stop(End.BELL, "", b"hello\x04")
+    stop = machine.run(code + BELL)
+    assert (stop.end, stop.detail, stop.console) == (End.BELL, "", b"hello\x04")
 
 
 @pytest.mark.parametrize(
@@ -176,35 +177,39 @@ def test_no_address_ends_a_run(machine: Machine) -> None:
     assert machine.run(b"\x31\xc0\xff\xe0").end is End.BELL  # xor %eax, %eax; jmp *%eax
 
 
-GATE = 0x00018E0000080000  # interrupt gate to 0x08:0x10000
+HANDLER = 0x18000
+GATE = 0x00018E0000088000  # interrupt gate to 0x08:HANDLER
 IDT = 0x40000
 
 
 def with_gates(machine: Machine, limit: int, *vectors: int) -> bytes:
-    """Code that loads an interrupt descriptor table with gates for some vectors."""
+    """Code that loads an interrupt descriptor table with gates for some vectors, and ESP."""
+    machine.put(HANDLER, BELL)
     for vector in vectors:
         machine.put(IDT + vector * 8, struct.pack("<Q", GATE))
     machine.put(IDT - 8, struct.pack("<HI", limit, IDT))
-    return b"\x0f\x01\x1d" + struct.pack("<I", IDT - 8)  # lidt IDT - 8
+    lidt = b"\x0f\x01\x1d" + struct.pack("<I", IDT - 8)
+    return lidt + b"\xbc" + struct.pack("<I", 0x60000)  # mov $0x60000, %esp
 
 
 @pytest.mark.parametrize(
-    ("gate", "limit", "end"),
+    ("gate", "limit", "entered"),
     [
-        (6, 0x7FF, End.NOT_MODELLED),
-        (8, 0x7FF, End.NOT_MODELLED),
-        (6, 6 * 8 + 6, End.SHUTDOWN),
-        (6, 6 * 8 + 7, End.NOT_MODELLED),
-        (7, 0x7FF, End.SHUTDOWN),
+        (6, 0x7FF, 6),
+        (8, 0x7FF, 8),
+        (6, 6 * 8 + 6, None),
+        (6, 6 * 8 + 7, 6),
+        (7, 0x7FF, None),
     ],
     ids=["its own", "the double fault's", "beyond the limit", "at the limit", "another's"],
 )
-def test_a_handler_that_would_be_entered_is_not_modelled(
-    machine: Machine, gate: int, limit: int, end: End
+def test_which_handler_is_entered(
+    machine: Machine, gate: int, limit: int, entered: int | None
 ) -> None:
     stop = machine.run(with_gates(machine, limit, gate) + hostile.UNDEFINED_INSTRUCTION)
-    assert stop.end is end
-    assert ("handler at 0x8:0x10000" in stop.detail) == (end is End.NOT_MODELLED)
+    assert stop.end is (End.SHUTDOWN if entered is None else End.BELL)
+    assert stop.faults is not None
+    assert [fault.vector for fault in stop.faults] == ([] if entered is None else [entered])
 
 
 def test_a_table_behind_an_absent_page_is_a_shutdown(machine: Machine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import difflib
 import json
@@ -12,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,7 +29,11 @@ from conformance.protocol import PROTOCOL
 
 __all__ = ["UnicornBackend"]
 
-_CPUS = {"pentium3": "UC_CPU_X86_PENTIUM3", "core2duo": "UC_CPU_X86_CORE2DUO"}
+_CPUS = {
+    "pentium3": "UC_CPU_X86_PENTIUM3",
+    "core2duo": "UC_CPU_X86_CORE2DUO",
+    "broadwell": "UC_CPU_X86_BROADWELL",
+}
 _START_UP = 30.0
 _OUTCOMES = {
     End.SHUTDOWN: (Outcome.TRIPLE_FAULT, "the processor shut down"),
@@ -138,9 +141,11 @@ class _Engine:
             return self._guest.interrupted(Outcome.BACKEND_CRASHED, detail)
         self.console = bytearray(stopped.console)
         if stopped.end is End.BELL:
-            return self._guest.result(request)
-        outcome, explanation = _OUTCOMES[stopped.end]
-        return self._guest.interrupted(outcome, f"{explanation}: {stopped.detail}")
+            result = self._guest.result(request)
+        else:
+            outcome, explanation = _OUTCOMES[stopped.end]
+            result = self._guest.interrupted(outcome, f"{explanation}: {stopped.detail}")
+        return replace(result, faults=stopped.faults, control=stopped.control)
 
     def _run(self) -> Stop:
         entry = Entry(
@@ -152,8 +157,7 @@ class _Engine:
         self._channel.send_bytes(json.dumps(asdict(entry)).encode())
         if not self._channel.poll(self._config.deadline):
             raise TimeoutError
-        stopped = json.loads(self._channel.recv_bytes())
-        return Stop(End(stopped["end"]), stopped["detail"], base64.b64decode(stopped["console"]))
+        return Stop.decode(self._channel.recv_bytes())
 
     def _read(self, address: int, size: int) -> bytes:
         return self._ram[address : address + size]

@@ -9,8 +9,12 @@ from backends.unicorn_model.cpu_profile import CpuProfile
 from backends.unicorn_model.faults import GeneralProtection
 
 __all__ = [
+    "CR0_AM",
     "CR0_CD",
+    "CR0_ET",
+    "CR0_NE",
     "CR0_NW",
+    "CR0_PE",
     "CR0_PG",
     "CR0_WP",
     "CR4_PAE",
@@ -20,6 +24,7 @@ __all__ = [
     "CR4_SMEP",
     "EFER_LME",
     "EFER_NXE",
+    "EFER_SCE",
     "ControlState",
     "PagingMode",
     "PdpteRegisters",
@@ -27,9 +32,10 @@ __all__ = [
     "paging_mode",
 ]
 
-CR0_WP, CR0_NW, CR0_CD, CR0_PG = 1 << 16, 1 << 29, 1 << 30, 1 << 31
+CR0_PE, CR0_ET, CR0_NE = 1 << 0, 1 << 4, 1 << 5
+CR0_WP, CR0_AM, CR0_NW, CR0_CD, CR0_PG = 1 << 16, 1 << 18, 1 << 29, 1 << 30, 1 << 31
 CR4_PSE, CR4_PAE, CR4_PGE, CR4_SMEP, CR4_SMAP = 1 << 4, 1 << 5, 1 << 7, 1 << 20, 1 << 21
-EFER_LME, EFER_NXE = 1 << 8, 1 << 11
+EFER_SCE, EFER_LME, EFER_NXE = 1 << 0, 1 << 8, 1 << 11
 
 PdpteRegisters = tuple[int, int, int, int]
 """The processor's copies of the four entries of the page-directory-pointer table (4.4.1)."""
@@ -77,8 +83,11 @@ def check_features(profile: CpuProfile, state: ControlState) -> None:
     A translation takes this for granted: it does not ask again if the processor has SMEP.
 
     Raises:
-        GeneralProtection: a control bit is set for a feature that the processor does not have.
+        GeneralProtection: a control bit is set for a feature that the processor does not have, or
+            a reserved bit of CR4 (2.5).
     """
+    if state.cr4 & ~(CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | profile.other_cr4):
+        raise GeneralProtection(0)
     features = (
         (state.cr4 & CR4_PSE, profile.has_pse),
         (state.cr4 & CR4_PAE, profile.has_pae),

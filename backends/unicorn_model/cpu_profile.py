@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# SDM vol. 3, 2.5: VME PVI TSD DE, MCE PGE PCE OSFXSR OSXMMEXCPT; then those of later processors.
+_P6_CR4 = 0x7CF
+_VMXE, _FSGSBASE, _OSXSAVE = 1 << 13, 1 << 16, 1 << 18
+
 __all__ = ["PROFILES", "CpuProfile"]
 
 
@@ -21,6 +25,7 @@ class CpuProfile:
         has_nx: IA32_EFER.NXE may be set.
         has_smep: CR4.SMEP may be set.
         has_smap: CR4.SMAP may be set.
+        other_cr4: bits of CR4 that may be set besides PSE, PAE, SMEP and SMAP.
         checks_absent_pdptes: loading the PDPTE registers checks the reserved bits of entries that
             are not present, too. The manual leaves that open (4.4.1, footnote: "on some
             processors").
@@ -34,6 +39,7 @@ class CpuProfile:
     has_nx: bool = True
     has_smep: bool = False
     has_smap: bool = False
+    other_cr4: int = _P6_CR4
     checks_absent_pdptes: bool = False
 
     def __post_init__(self) -> None:
@@ -44,6 +50,12 @@ class CpuProfile:
 
 PROFILES = {
     "pentium3": CpuProfile(has_nx=False),
-    "core2duo": CpuProfile(),
+    "core2duo": CpuProfile(other_cr4=_P6_CR4 | _VMXE),
+    "broadwell": CpuProfile(
+        maxphyaddr=39,
+        has_smep=True,
+        has_smap=True,
+        other_cr4=_P6_CR4 | _VMXE | _FSGSBASE | _OSXSAVE,
+    ),
 }
 """By the harness's name of the CPU profile."""

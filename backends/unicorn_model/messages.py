@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+
+from conformance.observe.observation import ControlRegisters, MachineFault
 
 __all__ = ["End", "Entry", "Stop"]
 
@@ -23,11 +27,41 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The end of a run, with one line about it."""
+    """The end of a run, with one line about it.
+
+    Attributes:
+        console: the last bytes the guest printed.
+        faults: the exceptions whose handlers were entered; None if they were too many to keep.
+        control: the control registers at the end.
+    """
 
     end: End
     detail: str
     console: bytes
+    faults: tuple[MachineFault, ...] | None
+    control: ControlRegisters
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        values = asdict(self) | {"console": base64.b64encode(self.console).decode()}
+        return json.dumps(values).encode()
+
+    @classmethod
+    def decode(cls, message: bytes) -> Stop:
+        """From JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such message.
+        """
+        values = json.loads(message)
+        faults = values["faults"]
+        return cls(
+            end=End(values["end"]),
+            detail=values["detail"],
+            console=base64.b64decode(values["console"]),
+            faults=None if faults is None else tuple(MachineFault(**fault) for fault in faults),
+            control=ControlRegisters(**values["control"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

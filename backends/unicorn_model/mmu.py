@@ -123,7 +123,13 @@ class Mmu:
         self._formats: dict[int, PagingFormat] = {}
 
     def translate(
-        self, state: ControlState, linear: int, access: Access, privilege: Privilege
+        self,
+        state: ControlState,
+        linear: int,
+        access: Access,
+        privilege: Privilege,
+        *,
+        check_only: bool = False,
     ) -> Translation:
         """Translate the linear address of an access that lies in one page.
 
@@ -132,6 +138,7 @@ class Mmu:
             linear: below 2**32.
             access: what the access does.
             privilege: whose it is.
+            check_only: the access may not be made in the end: no flag is set for it.
 
         Raises:
             PageFault: there is no translation, or it does not permit the access.
@@ -194,10 +201,11 @@ class Mmu:
             raise self._fault(state, linear, access, privilege, FaultCause.RIGHTS, used)
 
         # 4.8: accessed in every entry used; dirty in the one that maps the page, for a write.
-        for address in used:
-            memory.set_bits(address, size, ACCESSED)
-        if access is Access.WRITE:
-            memory.set_bits(used[-1], size, DIRTY)
+        if not check_only:
+            for address in used:
+                memory.set_bits(address, size, ACCESSED)
+            if access is Access.WRITE:
+                memory.set_bits(used[-1], size, DIRTY)
         # 4.8, 4.10.2.2: the TLB knows the dirty flag, and a write through a clean entry sets it.
         dirty = access is Access.WRITE or bool(entry & DIRTY)
         return Translation(physical, page_size, readable, writable and dirty, executable)

@@ -1,128 +1,197 @@
-"""Unicorn's processor between two instructions, as the delivery of an exception sees it.
-
-It shows where an exception leads. It does not yet enter handlers: the kernel has none, and a guest
-that gets as far as its own gate is told apart from one that shuts down.
-"""
+"""Unicorn's processor between two instructions, as the rules of the manual see it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc
 
 from backends.unicorn_model.access_rights import Access, Privilege
-from backends.unicorn_model.delivery.descriptors import decode_descriptor, is_local, is_null
+from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.machine import (
     GENERAL,
     SEGMENTS,
     Mode,
     Registers,
-    Segment,
     Table,
 )
-from backends.unicorn_model.faults import NotModelled, PageFault
-from backends.unicorn_model.mmu import Translation
+from backends.unicorn_model.delivery.vectors import GP, Fault
+from backends.unicorn_model.faults import GeneralProtection, PageFault
+from backends.unicorn_model.hidden_state import SYSTEM_SEGMENTS, HiddenState
+from backends.unicorn_model.mmu import Mmu
+from backends.unicorn_model.segment_registers import SegmentLoader
 
-__all__ = ["StoppedProcessor"]
+__all__ = ["StoppedProcessor", "pieces"]
 
 _PAGE = 0x1000
-_DESCRIPTOR_SIZE = 8
+_LONGEST_INSTRUCTION = 15  # SDM vol. 2, 2.3.11
+_MASK = 0xFFFFFFFF
 _PRIVILEGES = {
     Mode.USER: Privilege.USER,
     Mode.SUPERVISOR: Privilege.SUPERVISOR,
     Mode.IMPLICIT: Privilege.IMPLICIT,
 }
-
-Translate = Callable[[int, Access, Privilege], Translation]
-"""Translates a linear address, or raises PageFault."""
+_NUMBERS = {
+    name: getattr(x86, f"UC_X86_REG_{name.upper()}")
+    for name in (*GENERAL, "eip", "eflags", "cr0", "cr2", "cr3")
+}
+_WRITTEN = (*GENERAL, "eip", "eflags", "cr0", "cr2")
+_ALL_SEGMENTS = (*SEGMENTS, *SYSTEM_SEGMENTS)
 
 
 class StoppedProcessor:
     """The `delivery.machine.Machine` that Unicorn's registers and guest RAM make.
 
+    Registers that are set reach Unicorn with `store`.
+
     Args:
-        processor: stopped.
+        processor: whose emulation is stopped.
         memory: guest RAM.
-        translate: with the processor's control registers as they are.
+        mmu: translates all accesses.
+        control: its control registers.
+        hidden: what Unicorn does not show of it.
     """
 
-    def __init__(self, processor: Uc, memory: memoryview, translate: Translate) -> None:
+    def __init__(
+        self,
+        processor: Uc,
+        memory: memoryview,
+        mmu: Mmu,
+        control: ControlUnit,
+        hidden: HiddenState,
+    ) -> None:
         self._processor = processor
         self._memory = memory
-        self._translate = translate
-        self._registers = self._read_registers()
+        self._mmu = mmu
+        self._control = control
+        self._hidden = hidden
+        self._loader = SegmentLoader(processor)
+        self._held = self.registers = self._read_registers()
 
-    @property
-    def registers(self) -> Registers:
-        """All registers."""
-        return self._registers
+    def load(self) -> None:
+        """Take over the registers, after emulation."""
+        self._held = self.registers = self._read_registers()
 
-    @registers.setter
-    def registers(self, value: Registers) -> None:
-        if value.eip != self._registers.eip or value.cs != self._registers.cs:
-            raise NotModelled(f"the guest's handler at {value.cs.selector:#x}:{value.eip:#x}")
-        self._processor.reg_write(x86.UC_X86_REG_CR2, value.cr2)
-        self._registers = value
+    def store(self) -> None:
+        """Put the registers that were set into the processor.
+
+        Raises:
+            NotModelled: Unicorn cannot be brought to hold them.
+        """
+        wanted, held = self.registers, self._held
+        segments = {
+            name: getattr(wanted, name)
+            for name in _ALL_SEGMENTS
+            if getattr(wanted, name) != getattr(held, name)
+        }
+        if segments:
+            self._loader.load(segments, before=held.cpl, cpl=wanted.cpl)
+        for name in _WRITTEN:
+            if getattr(wanted, name) != getattr(held, name):
+                self._processor.reg_write(_NUMBERS[name], getattr(wanted, name))
+        self._held = wanted
+
+    def change(self, **registers: int) -> None:
+        """Set some of the registers."""
+        self.registers = replace(self.registers, **registers)  # type: ignore[arg-type]
+
+    def reload_control(self) -> None:
+        """Take over CR0 and CR3, which were written in the processor itself."""
+        read = self._processor.reg_read
+        control: dict[str, Any] = {name: read(_NUMBERS[name]) for name in ("cr0", "cr3")}
+        self.registers = replace(self.registers, **control)
+        self._held = replace(self._held, **control)
 
     def read(self, linear: int, size: int, mode: Mode) -> bytes:
         """Read bytes; memory that is not there reads as all ones."""
-        data = bytearray()
-        while len(data) < size:
-            address = linear + len(data) & 0xFFFFFFFF
-            count = min(size - len(data), _PAGE - address % _PAGE)
-            physical = self._translate(address, Access.READ, _PRIVILEGES[mode]).physical
-            data += bytes(self._memory[physical : physical + count]).ljust(count, b"\xff")
-        return bytes(data)
+        translate, state = self._mmu.translate, self._control.state
+        data = b""
+        for address, count in pieces(linear, size):
+            translation = translate(state, address, Access.READ, _PRIVILEGES[mode])
+            data += self._physical(translation.physical, count)
+        return data
 
     def check_write(self, linear: int, size: int, mode: Mode) -> None:
         """Raise the fault that a write would raise."""
-        for address in (linear, linear + size - 1):
-            self._translate(address & 0xFFFFFFFF, Access.WRITE, _PRIVILEGES[mode])
+        translate, state = self._mmu.translate, self._control.state
+        for address, _ in pieces(linear, size):
+            translate(state, address, Access.WRITE, _PRIVILEGES[mode], check_only=True)
 
     def write(self, linear: int, data: bytes, mode: Mode) -> None:
-        """Nothing is written before a handler is entered, which is not done."""
+        """Write bytes; to memory that is not there they are lost."""
+        translate, state = self._mmu.translate, self._control.state
+        done = 0
+        for address, count in pieces(linear, len(data)):
+            physical = translate(state, address, Access.WRITE, _PRIVILEGES[mode]).physical
+            if physical + count <= len(self._memory):
+                # Through Unicorn, which may have translated instructions that are there.
+                self._processor.mem_write(physical, data[done : done + count])
+            done += count
 
     def check_cr3(self, value: int) -> None:
-        """A task switch."""
-        raise NotModelled(f"a task switch that loads CR3={value:#x}")
+        """Raise `Fault` if a task switch cannot load CR3 with it."""
+        try:
+            self._control.check_task_cr3(value)
+        except GeneralProtection as fault:
+            raise Fault(GP, fault.error_code) from fault
 
     def load_cr3(self, value: int) -> None:
-        """A task switch."""
-        raise NotModelled(f"a task switch that loads CR3={value:#x}")
+        """Load CR3 as a task switch does."""
+        self._control.load_task_cr3(value)
+        self.registers = replace(self.registers, cr3=value)
+
+    def linear(self, eip: int) -> int:
+        """The linear address of an instruction."""
+        held = self.registers.cs.descriptor
+        return (held.base if held is not None else 0) + eip & _MASK
+
+    def code(self, eip: int, size: int = _LONGEST_INSTRUCTION) -> bytes:
+        """The bytes of instructions, up to the first that cannot be fetched.
+
+        They were fetched already, or will be: nothing is changed for it.
+        """
+        return self.code_at(self.linear(eip), self.registers.cpl, size)
+
+    def code_at(self, linear: int, cpl: int, size: int = _LONGEST_INSTRUCTION) -> bytes:
+        """The same, also during emulation, when `registers` are not those of the processor."""
+        translate, state = self._mmu.translate, self._control.state
+        privilege = Privilege.USER if cpl == 3 else Privilege.SUPERVISOR
+        data = b""
+        for address, count in pieces(linear, size):
+            try:
+                translation = translate(state, address, Access.FETCH, privilege, check_only=True)
+            except PageFault:
+                break
+            data += self._physical(translation.physical, count)
+        return data
+
+    def _physical(self, address: int, size: int) -> bytes:
+        return bytes(self._memory[address : address + size]).ljust(size, b"\xff")
 
     def _read_registers(self) -> Registers:
         read = self._processor.reg_read
         _, gdt_base, gdt_limit, _ = read(x86.UC_X86_REG_GDTR)
         _, idt_base, idt_limit, _ = read(x86.UC_X86_REG_IDTR)
-        general: dict[str, Any] = {
-            name: read(getattr(x86, f"UC_X86_REG_{name.upper()}")) for name in GENERAL
-        }
-        segments: dict[str, Any] = {
-            name: self._segment(read(getattr(x86, f"UC_X86_REG_{name.upper()}")), gdt_base)
-            for name in SEGMENTS
-        }
+        values = self._processor.reg_read_batch(list(_NUMBERS.values()))
+        numbers: dict[str, Any] = dict(zip(_NUMBERS, values, strict=True))
+        segments: dict[str, Any] = self._hidden.segments()
         return Registers(
-            **general,
+            **numbers,
             **segments,
-            eip=read(x86.UC_X86_REG_EIP),
-            eflags=read(x86.UC_X86_REG_EFLAGS),
             gdtr=Table(gdt_base, gdt_limit),
             idtr=Table(idt_base, idt_limit),
-            ldtr=self._segment(read(x86.UC_X86_REG_LDTR)[0], gdt_base),
-            tr=self._segment(read(x86.UC_X86_REG_TR)[0], gdt_base),
-            cr0=read(x86.UC_X86_REG_CR0),
-            cr2=read(x86.UC_X86_REG_CR2),
-            cr3=read(x86.UC_X86_REG_CR3),
         )
 
-    def _segment(self, selector: int, table: int) -> Segment:
-        """A segment register; Unicorn hides its hidden part, so it is what the GDT says now."""
-        if is_null(selector) or is_local(selector):
-            return Segment(selector, None)
-        try:
-            raw = self.read(table + (selector & ~7), _DESCRIPTOR_SIZE, Mode.IMPLICIT)
-        except PageFault:
-            return Segment(selector, None)
-        return Segment(selector, decode_descriptor(raw))
+
+def pieces(linear: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of an access that lie in one page each: address and size.
+
+    A fault on a page behind the first has the address of its first byte.
+    """
+    while size:
+        count = min(size, _PAGE - linear % _PAGE)
+        yield linear, count
+        linear, size = linear + count & _MASK, size - count

@@ -5,17 +5,15 @@ guest RAM, which is a memory file that both have mapped, as it was.
 
 Arguments: the descriptor of the connection, the descriptor of guest RAM, Unicorn's number of the
 processor model, the name of the CPU profile. Each message in is an Entry as JSON, each message out
-a Stop as JSON.
+a Stop.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import mmap
 import os
 import sys
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 from backends.unicorn_model.cpu_profile import PROFILES
@@ -38,9 +36,7 @@ def main(arguments: list[str]) -> None:
                 message = channel.recv_bytes()
             except EOFError:
                 return
-            stop = asdict(model.run(Entry(**json.loads(message))))
-            stop["console"] = base64.b64encode(stop["console"]).decode()
-            channel.send_bytes(json.dumps(stop).encode())
+            channel.send_bytes(model.run(Entry(**json.loads(message))).encode())
 
 
 if __name__ == "__main__":

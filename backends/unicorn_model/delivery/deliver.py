@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from backends.unicorn_model.delivery.descriptors import TASK_GATE
 from backends.unicorn_model.delivery.flags import VM
-from backends.unicorn_model.delivery.gates import call_handler, find_gate
+from backends.unicorn_model.delivery.gates import call_handler, find_gate, return_address
 from backends.unicorn_model.delivery.machine import Machine, NotModelled, PageFault
 from backends.unicorn_model.delivery.tasks import enter_task
 from backends.unicorn_model.delivery.transaction import Transaction
@@ -36,10 +36,12 @@ class Outcome:
             fault follows the two that made it.
         shutdown: the last one arose while a double fault was delivered. Otherwise the handler of
             the last one is about to run, and none of the others was delivered.
+        return_address: the instruction pointer that was saved for the last one.
     """
 
     events: tuple[Event, ...]
     shutdown: bool
+    return_address: int = field(default=0, compare=False)
 
 
 def exception_of(fault: Fault | PageFault) -> ProcessorException:
@@ -67,17 +69,18 @@ def deliver(machine: Machine, event: Event) -> Outcome:
     events = [event]
     while True:
         _set_cr2(machine, event)
+        saved = return_address(event, machine.registers)
         try:
             _attempt(machine, event)
         except (Fault, PageFault) as fault:
             second = exception_of(fault)
         else:
-            return Outcome(tuple(events), shutdown=False)
+            return Outcome(tuple(events), shutdown=False, return_address=saved)
         events.append(second)
         match combine(class_of(event), class_of(second)):
             case Combination.SHUTDOWN:
                 _set_cr2(machine, second)
-                return Outcome(tuple(events), shutdown=True)
+                return Outcome(tuple(events), shutdown=True, return_address=saved)
             case Combination.DOUBLE_FAULT:
                 _set_cr2(machine, second)
                 events.append(_DOUBLE_FAULT)

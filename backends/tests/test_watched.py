@@ -1,0 +1,73 @@
+"""Which instructions the model executes itself, and where it looks for them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.unicorn_model.watched import Operation, Watched, candidates, decode
+
+PAGE = 0x1000
+INSTRUCTIONS = {
+    b"\x0f\x22\xc0": Watched(Operation.MOV_TO_CR0, 3, "eax"),
+    b"\x0f\x22\xdf": Watched(Operation.MOV_TO_CR3, 3, "edi"),
+    b"\x0f\x22\x23": Watched(Operation.MOV_TO_CR4, 3, "ebx"),  # the mod field is ignored
+    b"\x0f\x30": Watched(Operation.WRMSR, 2),
+    b"\x0f\x32": Watched(Operation.RDMSR, 2),
+    b"\x0f\x01\x38": Watched(Operation.INVLPG, 3),
+    b"\xcf": Watched(Operation.IRET, 1),
+    b"\x66\xcf": Watched(Operation.IRET, 2, wide=False),
+    b"\x66\x2e\x0f\x22\xd9": Watched(Operation.MOV_TO_CR3, 5, "ecx"),
+}
+bytes_of_interest = st.lists(
+    st.sampled_from([0x0F, 0x22, 0x30, 0x32, 0x01, 0x38, 0xCF, 0x66, 0x2E, 0xF3, 0xC0, 0xD8, 0x90]),
+    max_size=40,
+).map(bytes)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), INSTRUCTIONS.items(), ids=map(bytes.hex, INSTRUCTIONS)
+)
+def test_decoding(code: bytes, expected: Watched) -> None:
+    assert decode(code) == decode(code + b"\x90") == expected
+    for length in range(len(code)):
+        assert decode(code[:length]) is None
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"\x0f\x22\xd0",
+        b"\x0f\x22\xc8",
+        b"\x0f\x20\xc0",
+        b"\x0f\x01\xf8",
+        b"\x0f\x01\x30",
+        b"\xf0\x0f\x22\xc0",
+    ],
+    ids=["to cr2", "to cr1", "from cr0", "swapgs", "lmsw", "lock"],
+)
+def test_what_is_left_to_unicorn(code: bytes) -> None:
+    assert decode(code) is None
+
+
+@given(st.binary(max_size=40) | bytes_of_interest, st.booleans())
+def test_no_instruction_is_missed(page: bytes, returns: bool) -> None:
+    found = set(candidates(page, returns=returns))
+    for offset in range(len(page)):
+        # What the page's end cuts off may go on in any way.
+        for tail in (b"", b"\x22\xc0", b"\xc0", b"\x30", b"\x0f\x22\xd8", b"\x01\x38", b"\x38"):
+            watched = decode((page[offset:] + tail)[:15])
+            if watched and (returns or watched.operation is not Operation.IRET):
+                assert offset in found, (offset, page[offset:].hex(), tail.hex())
+                break
+
+
+def test_returns_are_only_looked_for_when_they_matter() -> None:
+    page = b"\xcf" * 10 + bytes(PAGE - 10)
+    assert list(candidates(page, returns=False)) == []
+    assert list(candidates(page, returns=True)) == list(range(10))
+
+
+def test_a_page_full_of_prefixes_has_few() -> None:
+    assert len(list(candidates(b"\x2e" * PAGE, returns=True))) <= 15

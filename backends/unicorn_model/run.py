@@ -1,0 +1,201 @@
+"""One run: Unicorn's processor, stopped where the model has to act, and started again.
+
+Unicorn is left to what it does as the processor does. Everything else stops it: a fault, and each
+instruction that the model executes itself. Then the processor stands between two instructions
+(stopped), the model acts by the manual, and Unicorn goes on.
+"""
+
+from __future__ import annotations
+
+import unicorn.x86_const as x86
+from unicorn.unicorn_py3 import Uc
+
+from backends.unicorn_model.access_rights import Access
+from backends.unicorn_model.control_unit import ControlUnit
+from backends.unicorn_model.cpu_profile import CpuProfile
+from backends.unicorn_model.delivery.deliver import deliver, exception_of
+from backends.unicorn_model.delivery.flags import NT, TF
+from backends.unicorn_model.delivery.vectors import DB, Event, Fault, ProcessorException
+from backends.unicorn_model.emulation import Emulation, Interrupted, Other, PageFaulted, Reason
+from backends.unicorn_model.executed import execute, is_executed
+from backends.unicorn_model.fault_record import FaultRecord
+from backends.unicorn_model.faults import NotModelled, PageFault
+from backends.unicorn_model.hidden_state import HiddenState
+from backends.unicorn_model.instructions.access_checks import is_unrestricted
+from backends.unicorn_model.instructions.checked_mode import CheckedMode
+from backends.unicorn_model.instructions.decode import Instruction, decode
+from backends.unicorn_model.instructions.segment_loads import is_segment_load, load
+from backends.unicorn_model.interruptions import (
+    event_of_exception,
+    event_of_page_fault,
+    event_of_software_interrupt,
+)
+from backends.unicorn_model.messages import End, Stop
+from backends.unicorn_model.mmu import Mmu
+from backends.unicorn_model.physical_memory import PhysicalMemory
+from backends.unicorn_model.ports import DebugPort, Ports
+from backends.unicorn_model.stepper import Stepper
+from backends.unicorn_model.stopped import StoppedProcessor
+from backends.unicorn_model.tlb import flush_tlb
+from backends.unicorn_model.watched import Operation
+from backends.unicorn_model.watched import decode as decode_watched
+from conformance.observe.observation import ControlRegisters
+
+__all__ = ["Run"]
+
+_CONTROL = {
+    name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in ("cr0", "cr2", "cr3", "cr4")
+}
+
+
+class Run:
+    """A run of a processor.
+
+    Args:
+        processor: in its entry state, with guest RAM, its virtual TLB switched on.
+        memory: guest RAM.
+        profile: what the processor's paging can do.
+    """
+
+    def __init__(self, processor: Uc, memory: memoryview, profile: CpuProfile) -> None:
+        physical = PhysicalMemory(memory)
+        mmu = Mmu(physical, profile)
+        self._processor = processor
+        self._control = ControlUnit(processor, physical, profile)
+        self._hidden = HiddenState(processor)
+        self._machine = StoppedProcessor(processor, memory, mmu, self._control, self._hidden)
+        self._debug_port = DebugPort()
+        self._emulation = Emulation(
+            processor,
+            memory,
+            mmu,
+            self._control,
+            self._hidden,
+            Ports({DebugPort.PORT: self._debug_port}),
+            before=self._is_ours,
+            rang=lambda: self._debug_port.rang,
+        )
+        self._stepper = Stepper(processor)
+        self._record = FaultRecord()
+        self._checked = CheckedMode()
+        # The linear address of an instruction that was checked and is Unicorn's to execute.
+        self._passes: int | None = None
+
+    def go(self, address: int) -> Stop:
+        """Run from an address to the end."""
+        try:
+            end, detail = self._go(address)
+        except NotModelled as error:
+            where = self._processor.reg_read(x86.UC_X86_REG_EIP)
+            end, detail = End.NOT_MODELLED, f"{error} (at {where:#x})"
+        control = {name: self._processor.reg_read(number) for name, number in _CONTROL.items()}
+        return Stop(
+            end,
+            detail,
+            console=bytes(self._debug_port.console),
+            faults=self._record.faults,
+            control=ControlRegisters(**control, efer=self._control.state.efer),
+        )
+
+    def _go(self, eip: int) -> tuple[End, str]:
+        machine = self._machine
+        while True:
+            reason = self._emulation.resume(eip)
+            self._passes = None
+            self._control.check()
+            if reason is Other.BELL:
+                return End.BELL, ""
+            machine.load()
+            eip = machine.registers.eip
+            stepped = self._stepper.finish(machine.linear(eip))
+            if reason is Other.ENDED and not stepped:
+                return End.HALTED, f"halted at {eip:#x}"
+            event = self._event(reason)
+            if event is not None:
+                outcome = deliver(machine, event)
+                if outcome.shutdown:
+                    # All that the last fault has changed.
+                    self._processor.reg_write(x86.UC_X86_REG_CR2, machine.registers.cr2)
+                    return End.SHUTDOWN, f"vector {event.vector} at {eip:#x}"
+                self._record.add(outcome)
+            machine.store()
+            self._hidden.forget_exception()
+            registers = machine.registers
+            eip = registers.eip
+            if registers.eflags & NT:
+                self._emulation.watch.watch_returns()
+            if self._checked.update(registers):
+                self._emulation.watch.watch_all(on=self._checked.on)
+
+    def _event(self, reason: Reason) -> Event | None:
+        """What is to be delivered; before that, execute what the model executes."""
+        machine = self._machine
+        match reason:
+            case PageFaulted(fault, access):
+                if access is Access.FETCH and self._stepper.step(machine, fault.linear):
+                    return None
+                return event_of_page_fault(machine, fault, access)
+            case Interrupted(vector, software=True):
+                return event_of_software_interrupt(machine, vector)
+            case Interrupted(vector, software=False):
+                return event_of_exception(machine, vector)
+            case Other.BEFORE:
+                return self._execute()
+            case _:
+                return None
+
+    def _is_ours(self, linear: int) -> bool:
+        """During emulation: whether the model executes or checks an instruction."""
+        if linear == self._passes:
+            self._passes = None
+            return False
+        read = self._processor.reg_read
+        code = self._machine.code_at(linear, read(x86.UC_X86_REG_CS) & 3)
+        watched = decode_watched(code)
+        if watched is None:
+            instruction = decode(code)
+            if instruction is None:
+                return False
+            return is_segment_load(instruction) or self._is_checked(instruction, code)
+        if watched.operation is Operation.INVLPG:
+            # 4.10.4.1: for all of the page, which may be larger than those that Unicorn keeps.
+            flush_tlb(self._processor)
+            return False
+        return is_executed(
+            watched,
+            self._control,
+            ecx=read(x86.UC_X86_REG_ECX),
+            eflags=read(x86.UC_X86_REG_EFLAGS),
+        )
+
+    def _is_checked(self, instruction: Instruction, code: bytes) -> bool:
+        if not self._checked.concerns(code):
+            return False
+        if self._checked.on:
+            return True
+        name = self._checked.rarely_used(instruction)
+        if name is None:
+            return False
+        return not is_unrestricted(self._hidden.segments()[name].descriptor)
+
+    def _execute(self) -> Event | None:
+        """Execute the instruction at EIP, or see what it raises."""
+        machine = self._machine
+        registers = machine.registers
+        code = machine.code(registers.eip)
+        instruction = decode(code)
+        watched = decode_watched(code)
+        try:
+            if watched is not None:
+                execute(machine, self._control, watched)
+            elif instruction is not None and is_segment_load(instruction):
+                load(machine, instruction)
+            else:
+                fault = self._checked.fault_before(code, registers)
+                if fault is not None:
+                    raise fault
+                self._passes = machine.linear(registers.eip)
+                return None
+        except (Fault, PageFault) as fault:
+            return exception_of(fault)
+        return ProcessorException(DB) if registers.eflags & TF else None

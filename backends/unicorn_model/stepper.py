@@ -1,0 +1,56 @@
+"""Telling an instruction fetch that fails from one that Unicorn only tried too early.
+
+Unicorn fetches a block before it executes any of it, up to the next branch. If the block runs over
+into a page that is not there, Unicorn gives all of it up: the fetch that failed is of an
+instruction to which the processor would come later, or never. Then it has to go there in single
+steps.
+"""
+
+from __future__ import annotations
+
+from unicorn.unicorn_py3 import Uc
+
+from backends.unicorn_model.instructions.decode import decode
+from backends.unicorn_model.stopped import StoppedProcessor
+
+__all__ = ["Stepper"]
+
+_MASK, _PAGE = 0xFFFFFFFF, 0x1000
+
+
+class Stepper:
+    """Single steps of one processor, which is stopped."""
+
+    def __init__(self, processor: Uc) -> None:
+        self._processor = processor
+        self._exit: int | None = None
+
+    def step(self, machine: StoppedProcessor, page: int) -> bool:
+        """Let Unicorn stop behind the instruction at EIP, if that lies before the page.
+
+        Args:
+            page: the linear address of the page of which nothing can be fetched.
+
+        Returns:
+            Whether it was fetched too early; otherwise the fault is that of the instruction at EIP.
+        """
+        registers = machine.registers
+        linear = machine.linear(registers.eip)
+        if linear & -_PAGE == page:
+            return False
+        instruction = decode(machine.code(registers.eip))
+        if instruction is None or (page - linear & _MASK) < instruction.length:
+            return False
+        self._end_with(linear + instruction.length & _MASK)
+        return True
+
+    def finish(self, linear: int) -> bool:
+        """Unicorn has stopped: was it behind the instruction that was to be stepped over?"""
+        reached = linear == self._exit
+        if self._exit is not None:
+            self._end_with(None)
+        return reached
+
+    def _end_with(self, address: int | None) -> None:
+        self._exit = address
+        self._processor.ctl_set_exits([] if address is None else [address])
