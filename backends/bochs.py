@@ -2,8 +2,8 @@
 
 A case needs one stop only: the guest ends in a magic break point, the debugger writes the next
 payload into physical memory and continues, and the guest resets itself (the mailbox's control says
-so). Guest memory comes back through the debugger's `writemem` into memory files. The configuration,
-the ROM and the log are memory files too, so there is nothing to delete.
+so). Guest memory comes back through the debugger's `writemem` into memory files. The configuration
+and the ROM are memory files too, and the log is a pipe, so there is nothing to delete.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pexpect
 
 from backends.backend import Availability, InstanceConfig, Request, Session
 from backends.bochs_debugger import PATIENCE, Debugger
+from backends.bochs_log import BochsLog
 from backends.guest import Guest, Result, prepare
-from backends.process import TAIL, memory_file, tail
+from backends.log_pipe import LogPipe
+from backends.process import TAIL, memory_file
 from backends.session import RestartingSession
 from conformance.case.image import Image
 from conformance.case.machine import Machine
@@ -29,7 +32,11 @@ from conformance.observe.observation import Outcome
 
 __all__ = ["CPUS", "BochsBackend"]
 
-CPUS = {"pentium3": "p3_katmai", "core2duo": "core2_penryn_t9600"}
+CPUS = {
+    "pentium3": "p3_katmai",
+    "core2duo": "core2_penryn_t9600",
+    "broadwell": "broadwell_ult",
+}
 """The engine's names of the harness's CPU profiles."""
 
 _VGA_BIOSES = (
@@ -52,14 +59,17 @@ cpu: model={cpu}, count=1, ips=50000000, reset_on_triple_fault=1
 clock: sync=none
 magic_break: enabled=1
 port_e9_hack: enabled=0
-log: /proc/self/fd/{log}
+log: {log}
 panic: action=fatal
 error: action=ignore
 info: action=ignore
-debug: action=ignore
+debug: action=ignore, cpu0=report
 plugin_ctrl: unmapped=0, biosdev=0, speaker=0, extfpuirq=0, parallel=0, serial=0
 {options}
 """
+
+_LOG_OPTION = re.compile(r"\s*(log|logprefix|debug)\s*:")
+_DEBUG_LINE = re.compile(r"\d+d\[")
 
 
 class BochsBackend:
@@ -125,29 +135,34 @@ class _Engine:
         self._guest = Guest(image, self._read)
         # The guest's port 0xE9 goes nowhere: on Bochs' terminal it could forge a prompt.
         self.console = bytearray()
+        self._record = BochsLog()
+        # With options of the user's own the log may be elsewhere, or look otherwise.
+        self._recording = not any(map(_LOG_OPTION.match, config.options))
         with contextlib.ExitStack() as stack:
-            rom, log, dump = (
-                memory_file("rom", image.rom()),
-                memory_file("log"),
-                memory_file("dump"),
-            )
-            self._log = log
+            rom, dump = memory_file("rom", image.rom()), memory_file("dump")
+            for descriptor in (rom, dump):
+                stack.callback(os.close, descriptor)
+            self._log = LogPipe(self._record.feed)
+            stack.callback(self._log.close)
             text = _CONFIGURATION.format(
                 rom=rom,
-                log=log,
+                log=self._log.path,
                 vga_bios=vga_bios,
                 ram_mib=machine.ram_mib,
                 cpu=config.cpu or CPUS[machine.cpu_profile],
                 options="\n".join(config.options),
             )
             configuration = memory_file("bochsrc", text.encode())
-            descriptors = (rom, log, dump, configuration)
-            for descriptor in descriptors:
-                stack.callback(os.close, descriptor)
+            stack.callback(os.close, configuration)
+            descriptors = (rom, self._log.writer, dump, configuration)
             self.command: tuple[str, ...] = (binary, "-q", "-f", f"/proc/self/fd/{configuration}")
             try:
                 self._debugger = Debugger(
-                    self.command, descriptors, dump=dump, environment=os.environ | _ENVIRONMENT
+                    self.command,
+                    descriptors,
+                    dump=dump,
+                    log=self._log,
+                    environment=os.environ | _ENVIRONMENT,
                 )
             except (pexpect.ExceptionPexpect, OSError) as error:
                 raise BackendError(f"{config.name}: {error}", command=self.command) from error
@@ -166,13 +181,22 @@ class _Engine:
 
     def serve(self, request: Request) -> Result:
         """Run one case from reset."""
+        self._log.drain()
+        self._record.clear()
+        result = self._serve(request)
+        self._log.drain()
+        return replace(result, faults=self._record.faults() if self._recording else None)
+
+    def _serve(self, request: Request) -> Result:
         memory = prepare(self._image, request, control="restart")
         try:
             self._debugger.write(memory)
             if not self._debugger.run(self._config.deadline):
                 detail = f"no end after {self._config.deadline:g} s"
                 return self._guest.interrupted(Outcome.DEADLINE, detail)
-            return self._guest.result(request)
+            result = self._guest.result(request)
+            control = self._debugger.control() if result.ended else None
+            return replace(result, control=control)
         except (pexpect.TIMEOUT, pexpect.EOF, OSError):
             return Result(Outcome.BACKEND_CRASHED, self._last_words()[0], b"", ())
 
@@ -185,8 +209,13 @@ class _Engine:
         That is in its log, or, before it had opened one, on its terminal.
         """
         status, terminal = self._debugger.end()
-        output = tail(self._log) or terminal[-TAIL:]
-        lines = [line.strip() for line in output.decode(errors="replace").split("\n")]
+        self._log.drain()
+        output = self._log.tail or terminal[-TAIL:]
+        lines = [
+            line.strip()
+            for line in output.decode(errors="replace").split("\n")
+            if not _DEBUG_LINE.match(line)
+        ]
         # Bochs says more after its last error than before it.
         errors = [line for line in lines if ">>PANIC<<" in line]
         return ": ".join(["Bochs", status, *filter(None, errors[-1:] or lines[-3:])]), output

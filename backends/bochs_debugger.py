@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import re
+import select
 import signal
 import struct
 import time
@@ -18,8 +19,10 @@ from typing import Any
 import pexpect
 import ptyprocess
 
+from backends.bochs_memory import Translation, control_registers
+from backends.log_pipe import LOG_INTERVAL, LogPipe
 from backends.process import tie_to_parent
-from conformance.protocol import PROTOCOL
+from conformance.observe.observation import ControlRegisters
 
 __all__ = ["PATIENCE", "Debugger"]
 
@@ -29,9 +32,6 @@ PATIENCE = 10.0
 _FEW_WORDS = 64
 _DUMP_WORDS = 4096
 _TERMINAL = 2048  # bytes; half of what a Linux terminal buffers
-
-_CR0_PG, _CR4_PSE, _CR4_PAE = 1 << 31, 1 << 4, 1 << 5
-_PRESENT, _FRAME = 0x1, 0xFFFFF000
 
 
 class _Spawn(pexpect.spawn):  # type: ignore[misc]
@@ -60,6 +60,7 @@ class Debugger:
         command: the command line.
         descriptors: what Bochs inherits.
         dump: a memory file among them, for large answers.
+        log: what Bochs logs into; it is drained wherever a guest runs.
         environment: of the process.
 
     Raises:
@@ -72,9 +73,12 @@ class Debugger:
         descriptors: Iterable[int],
         *,
         dump: int,
+        log: LogPipe,
         environment: dict[str, str],
     ) -> None:
         self._dump = dump
+        self._log = log
+        self._control: ControlRegisters | None = None
         self._prompts = 0
         self._child = _Spawn(
             command,
@@ -88,10 +92,12 @@ class Debugger:
         self._child.delaybeforesend = None
         self._child.delayafterread = None
         self._child.ptyproc.delayafterclose = 0
+        self._poll = select.poll()
+        self._poll.register(self._child.child_fd, select.POLLIN)
 
     def wait_until_ready(self) -> None:
         """Wait for the first prompt."""
-        self._expect_prompts(1, PATIENCE)
+        self._wait_for_prompt(PATIENCE)
 
     def write(self, writes: Iterable[tuple[int, bytes]]) -> None:
         """Write guest RAM, as (physical address, bytes)."""
@@ -102,10 +108,12 @@ class Debugger:
 
         Bochs also stops, and says nothing about it, when a triple fault has reset the machine.
         """
+        self._control = None
         end = time.monotonic() + deadline
         while (seconds := end - time.monotonic()) > 0:
+            self._child.send("continue\n")
             try:
-                (answer,) = self._execute(["continue"], seconds)
+                answer = self._wait_for_prompt(seconds)
             except pexpect.TIMEOUT:
                 self._interrupt()
                 break
@@ -123,7 +131,7 @@ class Debugger:
         while True:
             self._child.kill(signal.SIGINT)
             try:
-                self._expect_prompts(1, PATIENCE / 50)
+                self._wait_for_prompt(PATIENCE / 50)
             except pexpect.TIMEOUT:
                 if time.monotonic() > end:
                     raise
@@ -151,28 +159,17 @@ class Debugger:
         return b"".join(parts)[:size]
 
     def _linear(self, address: int, size: int) -> int | None:
-        """The linear address behind which [address, address + size) lies, if it is a usual one.
+        """The linear address behind which [address, address + size) lies, if it is a usual one."""
+        return Translation(self.control(), self._page, self._examine).linear(address, size)
 
-        The guest may have bent its page tables, so they are walked (SDM vol. 3, 4.3).
-        """
-        (text,) = self._execute(["creg"])
-        found = dict(re.findall(rb"(CR[034])=0x([0-9a-f]+)", text))
-        control = {name: int(value, 16) for name, value in found.items()}
-        if not control[b"CR0"] & _CR0_PG:
-            return address
-        linear = address + PROTOCOL.boot["kernel_window"]
-        first, end = linear >> 12, (linear + size + 0xFFF) >> 12
-        frame = address >> 12
-        if control[b"CR4"] & (_CR4_PAE | _CR4_PSE) or first >> 10 != (end - 1) >> 10:
-            return None
-        (directory,) = struct.unpack("<I", self._examine(control[b"CR3"] + (first >> 10) * 4, 1))
-        if not directory & _PRESENT:
-            return None
-        pages = self._examine((directory & _FRAME) + (first & 0x3FF) * 4, end - first)
-        for page, (entry,) in enumerate(struct.iter_unpack("<I", pages)):
-            if entry & (_FRAME | _PRESENT) != (frame + page) << 12 | _PRESENT:
-                return None
-        return linear
+    def control(self) -> ControlRegisters:
+        """The control registers, where the guest has stopped."""
+        if self._control is None:
+            self._control = control_registers(*self._execute(["creg"]))
+        return self._control
+
+    def _page(self, linear: int) -> bytes:
+        return self._execute([f"page {linear:#x}"])[0]
 
     def end(self) -> tuple[str, bytes]:
         """How the process ended, and what was on its terminal then."""
@@ -229,12 +226,26 @@ class Debugger:
         return self._expect_prompts(len(commands), seconds)
 
     def _expect_prompts(self, count: int, seconds: float) -> list[bytes]:
-        answers = []
-        for _ in range(count):
-            self._child.expect_exact(f"<bochs:{self._prompts + 1}> ", timeout=seconds)
-            self._prompts += 1
-            answers.append(self._child.before)
-        return answers
+        return [self._expect_prompt(seconds) for _ in range(count)]
+
+    def _expect_prompt(self, seconds: float) -> bytes:
+        self._child.expect_exact(f"<bochs:{self._prompts + 1}> ", timeout=seconds)
+        self._prompts += 1
+        return bytes(self._child.before)
+
+    def _wait_for_prompt(self, seconds: float) -> bytes:
+        """Wait for a prompt while a guest runs; Bochs does not go on while its log is full."""
+        end = time.monotonic() + seconds
+        while True:
+            left = max(0.0, end - time.monotonic())
+            ready = self._poll.poll(min(left, LOG_INTERVAL) * 1000)
+            self._log.drain()
+            if ready or not left:
+                try:
+                    return self._expect_prompt(0)
+                except pexpect.TIMEOUT:
+                    if not left:
+                        raise
 
 
 def _set_memory(address: int, data: bytes) -> list[str]:

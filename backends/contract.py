@@ -38,11 +38,13 @@ from backends.contract_cases import (
     MAPS,
     PARTIAL,
     PROGRAMS,
+    faulting_request,
     hostile_request,
     request_of,
     small_request,
     trace_room,
 )
+from backends.contract_record import RecordContract
 from backends.leftovers import Belongings
 from backends.process import TAIL
 from conformance.case.image import default_image
@@ -65,7 +67,7 @@ def _seen(observation: Observation) -> Observation:
     return replace(observation, console=b"", command=())
 
 
-class BackendContract:
+class BackendContract(RecordContract):
     """Subclass it as `class TestMyEngine(BackendContract)` and name the instance.
 
     A backend that is not registered is made by overriding `create`.
@@ -162,6 +164,7 @@ class BackendContract:
                 seen += [session.run(small_request()) for _ in range(5)]
                 for memory_map, program in zip(MAPS, PROGRAMS, strict=True):
                     session.run(request_of(memory_map, program))
+                    session.run(faulting_request("legacy"))
                     seen.append(session.run(small_request()))
         assert {*map(_seen, seen)} == {_seen(seen[0])}
 
@@ -283,6 +286,7 @@ class BackendContract:
                 fault = session.run(hostile_request())
                 assert fault.outcome is Outcome.TRIPLE_FAULT
                 assert fault.trace == PARTIAL
+                assert fault.faults in (None, ())
             assert _seen(session.run(small_request())) == _seen(before)
 
     @pytest.mark.usefixtures("backend")
@@ -307,7 +311,7 @@ class BackendContract:
             assert observation.outcome is Outcome.COMPLETED
             assert len(observation.trace) == room
             assert observation.trace.startswith(PARTIAL + b"\xff" * 64)
-            assert [event.kind for event in decode(observation.trace)] == ["paging", UNDECODABLE]
+            assert [event.kind for event in decode(observation.trace)] == ["completed", UNDECODABLE]
             assert _seen(session.run(small_request())) == _seen(before)
 
     def test_a_closed_session_says_so(self, backend: Backend) -> None:

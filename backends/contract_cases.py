@@ -9,15 +9,32 @@ from backends import hostile
 from backends.backend import Request
 from conformance.case.case import Case
 from conformance.case.image import Image, default_image
-from conformance.case.machine import Machine
+from conformance.case.machine import PAGING_MODES, Machine
 from conformance.case.memory_map import MemoryMap, Region, RegionType
 from conformance.case.payload import encode_payload
-from conformance.case.program import Allocate, AllocateRun, Count, Dump, Exhaust, Free, Program
+from conformance.case.program import (
+    Allocate,
+    AllocateRun,
+    Count,
+    Dump,
+    Exhaust,
+    Free,
+    Interrupt,
+    Map,
+    Overflow,
+    Probe,
+    Program,
+    Raise,
+    Rights,
+    StackAllocate,
+    TripleFault,
+)
 from conformance.observe.trace import Event, encode
 from conformance.protocol import PROTOCOL
 
 __all__ = [
     "DAMAGES",
+    "FAULTS",
     "GARBLINGS",
     "HANGS",
     "LARGE_MAP",
@@ -25,6 +42,8 @@ __all__ = [
     "MAPS",
     "PARTIAL",
     "PROGRAMS",
+    "ends_in_shutdown_request",
+    "faulting_request",
     "hostile_request",
     "request_of",
     "small_request",
@@ -47,7 +66,32 @@ PROGRAMS = (
 )
 LARGE_MAP = MemoryMap(tuple(Region(0x100000 + 0x3000 * n, 0x2800) for n in range(400)))
 LARGE_PROGRAM = Program((Allocate(),) * PROTOCOL.constants["maximum_operations"])
-PARTIAL = encode((Event("paging", {"cr0": 0x80010001, "cr3": 0x14D000}),))
+PARTIAL = encode((Event("completed", {"operations": 7}),))
+
+_PROBE = PROTOCOL.area["probe"]
+# Left out: MOV CR4 with a reserved bit, after which QEMU's TCG does not come back.
+_RAISED = [
+    *("divide_error", "debug", "breakpoint", "overflow", "bound_range", "invalid_opcode"),
+    *("device_not_available", "double_fault", "absent_gate", "gate_beyond_limit"),
+    *("absent_segment", "absent_stack", "privileged_instruction", "privileged_gate"),
+]
+_OVERFLOWS = ("push", "call", "array", "interrupt", "exception", "string", "straddle")
+_FAULTING = Program(
+    (
+        StackAllocate(),
+        *map(Raise, _RAISED),
+        *map(Interrupt, (0, 3, 6, 31)),
+        Probe(_PROBE),
+        Map(_PROBE, 1, Rights(0)),
+        *(Probe(_PROBE + 5, "write", 1, ring=ring) for ring in (0, 3)),
+        Probe(_PROBE + 0xFFE, "read"),
+        *(Overflow(0, how, 8192 if how == "array" else 0) for how in _OVERFLOWS),
+        Probe(_PROBE + 0x1000, "execute", 1),
+    ),
+    stacks=2,
+)
+FAULTS = len(_FAULTING.operations) - 2
+"""Operations of `faulting_request` that provoke a fault."""
 
 _MAILBOX = PROTOCOL.boot["mailbox"]
 _MAILBOX_STATE = _MAILBOX + PROTOCOL.mailbox.offset("state")
@@ -56,18 +100,34 @@ HANGS = {
     "spinning": hostile.SPIN,
     "halted": hostile.HALT,
     "printing": hostile.PRINT_FOREVER,
+    "faulting": hostile.fault_forever(),
 }
 
 
-def request_of(memory_map: MemoryMap | None = MAPS[0], program: Program = PROGRAMS[0]) -> Request:
+def request_of(
+    memory_map: MemoryMap | None = MAPS[0],
+    program: Program = PROGRAMS[0],
+    paging: str = PAGING_MODES[0],
+) -> Request:
     """A request for the harness's own image that asks for every state region."""
-    case = Case(default_image().id, Machine(), memory_map, program)
+    regions = tuple(PROTOCOL.state_regions)
+    case = Case(default_image().id, Machine(paging=paging), memory_map, program, regions)
     return Request(encode_payload(case), tuple(PROTOCOL.state_regions.values()))
 
 
 def small_request() -> Request:
     """A request that every image runs to its end."""
     return request_of()
+
+
+def faulting_request(paging: str) -> Request:
+    """A request of which nearly every operation faults."""
+    return request_of(program=_FAULTING, paging=paging)
+
+
+def ends_in_shutdown_request() -> Request:
+    """A request of which the first operation faults, and the second shuts the processor down."""
+    return request_of(program=Program((Raise("invalid_opcode"), TripleFault())))
 
 
 def hostile_request() -> Request:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from backends.backend import Request
 from conformance.case.image import Image
-from conformance.observe.observation import Outcome, StateDigest
+from conformance.observe.observation import (
+    ControlRegisters,
+    MachineFault,
+    Outcome,
+    StateDigest,
+)
 from conformance.protocol import PROTOCOL
 
 __all__ = ["Guest", "Result", "prepare", "unfit"]
@@ -21,12 +26,24 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What guest memory says about a run."""
+    """What guest memory says about a run, and what the engine adds to it.
+
+    Attributes:
+        faults: as in Observation.
+        control: as in Observation.
+    """
 
     outcome: Outcome
     detail: str
     trace: bytes
     state: tuple[StateDigest, ...]
+    faults: tuple[MachineFault, ...] | None = None
+    control: ControlRegisters | None = None
+
+    @property
+    def ended(self) -> bool:
+        """The kernel came to its exit path, and the machine is as it left it."""
+        return self.outcome in (Outcome.COMPLETED, Outcome.PANICKED)
 
 
 def unfit(payload: bytes) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "TRIGGER",
     "UNDEFINED_INSTRUCTION",
     "end_run",
+    "fault_forever",
     "hostile_image",
     "print_bytes",
     "store",
@@ -37,10 +38,12 @@ UNDEFINED_INSTRUCTION = b"\x0f\x0b"  # ud2
 PRINT_FOREVER = b"\xb0x\xe6\xe9\xeb\xfc"  # mov $'x', %al; 1: out %al, $0xE9; jmp 1b
 
 _ADDRESS = 0x00800000  # of the code: in RAM, and far from everything in protocol.toml's [boot]
+_GATES, _HANDLER, _STACK = 0x00A00000, 0x00A01000, 0x00A03000
 _ELF_HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 _ENTRY, _SEGMENT_TABLE, _SEGMENT_COUNT = 4, 5, 10  # fields of it
 _SEGMENT = struct.Struct("<8I")
 _LOAD, _READ_EXECUTE = 1, 5
+_CODE_SELECTOR, _INTERRUPT_GATE = 0x08, 0x8E00
 
 
 def hostile_image(image: Image, code: bytes) -> Image:
@@ -87,6 +90,20 @@ def store_trace(
 def print_bytes(count: int) -> bytes:
     """Code that prints so many bytes, none of which rings."""
     return struct.pack("<BI", 0xB9, count) + b"\xb0x\xe6\xe9\xe2\xfc"  # 1: out; loop 1b
+
+
+def fault_forever() -> bytes:
+    """Code that raises #UD again and again, each time out of its handler."""
+    handler = struct.pack("<BI", 0xBC, _STACK) + UNDEFINED_INSTRUCTION  # mov $stack, %esp; ud2
+    gate = struct.pack("<HHHH", _HANDLER & 0xFFFF, _CODE_SELECTOR, _INTERRUPT_GATE, _HANDLER >> 16)
+    register = struct.pack("<HI", 7 * len(gate) - 1, _GATES)
+    return (
+        store(_GATES + 6 * len(gate), gate)
+        + store(_HANDLER, handler)
+        + store(_STACK, register)
+        + struct.pack("<3sI", b"\x0f\x01\x1d", _STACK)  # lidt
+        + struct.pack("<BIBB", 0xB8, _HANDLER, 0xFF, 0xE0)  # mov $handler, %eax; jmp *%eax
+    )
 
 
 def end_run() -> bytes:

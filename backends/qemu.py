@@ -2,8 +2,8 @@
 
 Guest RAM is a memory file that QEMU maps and so does the harness: a payload goes in and the state
 comes out without a copy or a command. The debug console (port 0xE9) is a socket on which the guest
-rings when it has come to its end. Neither it nor QMP has a name anywhere: all of QEMU's files and
-sockets are descriptors that it inherits.
+rings when it has come to its end. QEMU's log of exceptions is a pipe. None of them has a name
+anywhere: all of QEMU's files and sockets are descriptors that it inherits.
 """
 
 from __future__ import annotations
@@ -18,27 +18,38 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from qemu.qmp import QMPClient, QMPError
 
 from backends.backend import Availability, InstanceConfig, Request, Session
 from backends.guest import Guest, Result, prepare
+from backends.log_pipe import LOG_INTERVAL, LogPipe
 from backends.process import TAIL, memory_file, popen, stop, tail
+from backends.qemu_log import QemuLog, control_registers
 from backends.session import RestartingSession
 from conformance.case.image import Image
 from conformance.case.machine import Machine
 from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
+from conformance.protocol import PROTOCOL
 
 __all__ = ["CPUS", "QemuBackend"]
 
 _BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
-CPUS = {"pentium3": "pentium3", "core2duo": "core2duo"}
-"""The engine's names of the harness's CPU profiles."""
+CPUS = {
+    "pentium3": "pentium3",
+    "core2duo": "core2duo,-lm,-syscall",
+    "broadwell": "Broadwell-noTSX,-lm,-syscall,-pcid,-x2apic,-tsc-deadline,-invpcid,-rdseed"
+    ",-3dnowprefetch",
+}
+"""The engine's names of the harness's CPU profiles, less what TCG warns that it does not have."""
 
 _BELL = 0x04
 _PATIENCE = 10.0
+_WINDOW = PROTOCOL.boot["kernel_window_size"]
+_LOG_OPTIONS = frozenset({"-d", "-D"})
 _SOCKET_BUFFER = 1 << 20  # bytes; more than a socket holds
 
 _T = TypeVar("_T")
@@ -105,7 +116,11 @@ class _Engine:
         self._started = False
         self._ended = False
         self._rang = asyncio.Event()
+        self._registers = ""
+        # QEMU has one log: the user's, if there are options for it.
+        self._recording = not _LOG_OPTIONS & {*backend.config.options}
         self.console = bytearray()
+        self._record = QemuLog(self._code)
         with contextlib.ExitStack() as stack:
             self._loop = asyncio.new_event_loop()
             stack.callback(self._loop.close)
@@ -124,10 +139,15 @@ class _Engine:
             self._bell.setblocking(False)
             for end in (monitor, monitor_end, self._bell, bell_end):
                 stack.callback(end.close)
+            self._log = LogPipe(self._record.feed)
+            stack.callback(self._log.close)
             inherited = (rom, ram, monitor_end.fileno(), bell_end.fileno())
-            self.command = _command_line(backend, machine, *inherited)
+            log = ("-d", "int", "-D", self._log.path) if self._recording else ()
+            self.command = _command_line(backend, machine, log, *inherited)
             try:
-                self._process = popen(self.command, pass_fds=inherited, stderr=errors)
+                self._process = popen(
+                    self.command, pass_fds=(*inherited, self._log.writer), stderr=errors
+                )
             except OSError as error:
                 raise BackendError(f"{self._config.name}: {error}", command=self.command) from error
             stack.callback(stop, self._process)
@@ -135,10 +155,13 @@ class _Engine:
             bell_end.close()
             self._client = QMPClient(self._config.name)
             stack.callback(self._disconnect)
-            # Closed before QMP is: a guest that prints would keep QEMU waiting for a reader.
+            # Closed before QMP is: a guest that prints, or faults, would keep QEMU waiting for a
+            # reader.
             stack.callback(self._bell.close)
+            stack.callback(self._log.close)
             self._loop.add_reader(self._bell, self._hear)
             stack.callback(self._loop.remove_reader, self._bell)
+            self._take_log()
             try:
                 self._await(self._client.connect(monitor), _PATIENCE)
             except (QMPError, ConnectionError, EOFError, TimeoutError) as error:
@@ -151,6 +174,16 @@ class _Engine:
 
     def serve(self, request: Request) -> Result:
         """Run one case from reset."""
+        result = self._serve(request)
+        # What the guest made QEMU log before it rang is in the pipe by now.
+        self._log.drain()
+        return replace(
+            result,
+            faults=self._record.faults() if self._recording else None,
+            control=control_registers(self._registers) if result.ended else None,
+        )
+
+    def _serve(self, request: Request) -> Result:
         try:
             self._await(self._run(request), self._config.deadline)
         except TimeoutError:
@@ -162,6 +195,11 @@ class _Engine:
 
     def _read(self, address: int, size: int) -> bytes:
         return self._ram[address : address + size]
+
+    def _code(self, linear: int, size: int) -> bytes:
+        """What is in the kernel window at a linear address, if that is there."""
+        address = linear - PROTOCOL.boot["kernel_window"]
+        return self._read(address, size) if 0 <= address < _WINDOW else b""
 
     def last_words(self) -> str:
         """How the process ended, on one line."""
@@ -191,6 +229,8 @@ class _Engine:
         self._hear()
         if self._ended:
             raise _EngineEnded
+        self._log.drain()
+        self._record.clear()
         self._rang.clear()
         self.console = bytearray()
         for address, data in prepare(self._image, request, control="halt"):
@@ -202,6 +242,9 @@ class _Engine:
         await self._rang.wait()
         if self._ended:
             raise _EngineEnded
+        self._registers = str(
+            await self._client.execute("human-monitor-command", {"command-line": "info registers"})
+        )
 
     def _hear(self) -> None:
         """Take what the guest has printed.
@@ -222,6 +265,14 @@ class _Engine:
         if _BELL in data or self._ended:
             self._rang.set()
 
+    def _take_log(self) -> None:
+        """Take what QEMU logs, again and again: it does not answer while its log is full.
+
+        By the clock, for waking up at each line would slow down a guest that faults a lot.
+        """
+        self._log.drain()
+        self._loop.call_later(LOG_INTERVAL, self._take_log)
+
     def _disconnect(self) -> None:
         # The process may be dead or stuck: what matters is that no task of the loop is left.
         with contextlib.suppress(Exception):
@@ -229,7 +280,13 @@ class _Engine:
 
 
 def _command_line(
-    backend: QemuBackend, machine: Machine, rom: int, ram: int, monitor: int, bell: int
+    backend: QemuBackend,
+    machine: Machine,
+    log: tuple[str, ...],
+    rom: int,
+    ram: int,
+    monitor: int,
+    bell: int,
 ) -> tuple[str, ...]:
     binary = backend.binary
     if binary is None:
@@ -252,5 +309,6 @@ def _command_line(
         *("-chardev", f"socket,id=bell,fd={bell}"),
         *("-device", "isa-debugcon,iobase=0xe9,chardev=bell"),
         "-S",
+        *log,
         *backend.config.options,
     )

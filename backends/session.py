@@ -89,6 +89,8 @@ class RestartingSession:
             state=result.state,
             console=bytes(engine.console),
             command=engine.command,
+            faults=result.faults,
+            control=result.control,
         )
         if result.outcome in _BROKEN:
             self._end()
