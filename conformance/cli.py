@@ -16,6 +16,7 @@ from conformance.commands.bench import bench
 from conformance.commands.build import build
 from conformance.commands.doctor import doctor
 from conformance.commands.export import decode, export
+from conformance.commands.known import known
 from conformance.commands.maps import maps
 from conformance.commands.replay import replay
 from conformance.commands.run import run
@@ -29,11 +30,15 @@ Examples:
   conformance run --suite frames --cases 200 --seed 7 --json out.json
   conformance run --backend qemu --map /proc/iomem
   conformance replay conformance-results/divergences/NAME.json
+  conformance known list
   conformance maps show dell-xps-13-9360-16g
 
 \b
 Exit status:
-  0 all agree, 1 a divergence, 2 wrong usage or input, 3 inconclusive.
+  0 all agree, but for what is known
+  1 a divergence, or a known one that no longer shows up
+  2 wrong usage or input
+  3 inconclusive
 """
 
 
@@ -43,7 +48,7 @@ def cli() -> None:
     """Boot one kernel image on QEMU, Bochs and a reference model, and compare what it does."""
 
 
-for command in (run, replay, export, decode, doctor, maps, build, bench):
+for command in (run, replay, export, decode, known, doctor, maps, build, bench):
     cli.add_command(command)
 
 

@@ -11,6 +11,9 @@ or of one above it:
     deadline = 10.0
 
 Without one, and with no `backends` in it, there are the instances `qemu`, `bochs` and `unicorn`.
+A list of known divergences of one's own, beside the one that comes with the harness, is named by
+
+    known = "known_divergences.toml"    # from the folder of the configuration
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ _DEFAULTS = tuple(InstanceConfig(name=kind, kind=kind) for kind in BUILT_IN)
 _FILE = "conformance.toml"
 _SECTION = frozenset({"tool", "project", "build-system"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_KEYS = ("backends", "known")
 _RESERVED = (ORACLE, KERNEL, NOBODY, UNKNOWN)
 """In a verdict, these are somebody else."""
 
@@ -47,10 +51,12 @@ class Config:
     Attributes:
         instances: the backend instances, in the file's order.
         source: the file it came from; None for the defaults.
+        known: a list of known divergences of the user's own; None for none.
     """
 
     instances: tuple[InstanceConfig, ...] = _DEFAULTS
     source: Path | None = None
+    known: Path | None = None
 
 
 class _Instance(msgspec.Struct, forbid_unknown_fields=True):
@@ -111,13 +117,16 @@ def _section(table: dict[str, Any]) -> Any:
 
 
 def _parse(path: Path, table: Any) -> Config:
-    backends = _table(path, "", table)
-    for key in backends:
-        if key != "backends":
-            invalid(str(path), "", f"unknown key {excerpt(key)}; known: backends")
-    instances = _table(path, "backends", backends.get("backends", {})).items()
+    settings = _table(path, "", table)
+    for key in settings:
+        if key not in _KEYS:
+            invalid(str(path), "", f"unknown key {excerpt(key)}; known: {', '.join(_KEYS)}")
+    instances = _table(path, "backends", settings.get("backends", {})).items()
     found = tuple(_instance(path, name, entry) for name, entry in instances)
-    return Config(found or _DEFAULTS, path)
+    known = settings.get("known")
+    if known is not None and not (isinstance(known, str) and known):
+        invalid(str(path), "known", f"expected the name of a file, got {excerpt(known)}")
+    return Config(found or _DEFAULTS, path, None if known is None else path.parent / known)
 
 
 def _table(path: Path, where: str, value: Any) -> dict[str, Any]:

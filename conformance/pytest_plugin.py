@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from conformance.case.case import Case
     from conformance.case.image import Image, ImageId
+    from conformance.config import Config
     from conformance.engine.finding import Finding
     from conformance.engine.harness import Check, Harness, Listener
     from conformance.engine.runner import Result
     from conformance.engine.setup import Probed
+    from conformance.judge.known import KnownDivergence
 
 # A backend's author sees what a contract test compared.
 pytest.register_assert_rewrite("backends.contract")
@@ -66,24 +68,40 @@ class RunState:
             ConformanceError: it cannot be set up.
         """
         if self.harness is None:
-            from conformance.config import load_config
             from conformance.engine.setup import build_harness, choose_image
 
             option = self.config.getoption
-            file, folder = option("conformance_config"), option("conformance_image")
+            folder = option("conformance_image")
             self.image = choose_image(None if folder is None else Path(folder))
             seed, out = option("conformance_seed"), option("conformance_out")
             self.harness, usable = build_harness(
-                load_config(None if file is None else Path(file), folder=self.config.rootpath),
+                self._settings(),
                 names=option("conformance_backends") or (),
                 images=[self.image],
                 seed=secrets.randbits(32) if seed is None else seed,
                 cases=option("conformance_cases"),
                 folder=None if out is None else Path(out),
                 listener=self.listener,
+                known=not option("conformance_no_known"),
             )
             self.usable = tuple(usable)
         return self.harness
+
+    def known_entries(self) -> tuple[KnownDivergence, ...]:
+        """The known divergences, whether or not they count.
+
+        Raises:
+            ConformanceError: a list of them is malformed.
+        """
+        from conformance.engine.setup import known_entries
+
+        return known_entries(self._settings())
+
+    def _settings(self) -> Config:
+        from conformance.config import load_config
+
+        file = self.config.getoption("conformance_config")
+        return load_config(None if file is None else Path(file), folder=self.config.rootpath)
 
 
 _STATE = pytest.StashKey[RunState]()
@@ -92,29 +110,59 @@ _STATE = pytest.StashKey[RunState]()
 class DifferentialTest:
     """What a test gets to run cases with: the fixture `differential_test`."""
 
-    def __init__(self, harness: Harness, suite: str, name: str) -> None:
+    def __init__(
+        self, harness: Harness, suite: str, name: str, properties: list[tuple[str, object]]
+    ) -> None:
         self.harness = harness
         self.suite = suite
         self.name = name
+        self._properties = properties
 
     def check(self, case: Case, check: Check | None = None) -> Result:
-        """Run one case; fail where it diverges."""
-        result = self.harness.check(case, suite=self.suite, what=self.name, check=check)
-        if not result.agrees:
-            from conformance.engine.harness import signature_of
+        """Run one case; fail where it diverges, unless in a way that is known."""
+        with self._noting_known():
+            result = self.harness.check(case, suite=self.suite, what=self.name, check=check)
+        if not result.passes:
+            from conformance.engine.harness import causes_of
 
-            _fail([self.harness.findings[signature_of(result.verdict)]])
+            _fail([self.harness.findings[each] for each in causes_of(result.verdict)])
         return result
 
     def explore(
         self, strategy: SearchStrategy[Case], check: Check | None = None, cases: int | None = None
     ) -> None:
-        """Run generated cases; fail where one diverges."""
-        findings = self.harness.explore(
-            strategy, suite=self.suite, what=self.name, check=check, cases=cases
-        )
+        """Run generated cases; fail where one diverges, unless in a way that is known."""
+        with self._noting_known():
+            findings = self.harness.explore(
+                strategy, suite=self.suite, what=self.name, check=check, cases=cases
+            )
         if findings:
             _fail(findings)
+
+    def check_known(self, divergence: KnownDivergence, image: ImageId) -> None:
+        """Run the case of a known divergence; fail where it no longer shows up.
+
+        Skips where no backend of the run should show it.
+        """
+        from conformance.engine.finding import load_record
+
+        if not self.harness.runner.known.applicable(divergence):
+            pytest.skip(f"no {divergence.kind} {divergence.versions} in this run")
+        case = replace(load_record(divergence.case).case, image=image)
+        with self._noting_known():
+            complaint = self.harness.check_known(divergence, case, suite=self.suite)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
+
+    @contextlib.contextmanager
+    def _noting_known(self) -> Iterator[None]:
+        """The known divergences that are seen become properties of the test's report."""
+        before = self.harness.known_counts.copy()
+        try:
+            yield
+        finally:
+            for known, count in (self.harness.known_counts - before).items():
+                self._properties.append((f"known {known.signature}", f"{count}: {known.sentence}"))
 
 
 def differential(
@@ -174,7 +222,8 @@ def differential_test(
 ) -> DifferentialTest:
     """Runs cases on all backends and judges them."""
     suite = request.path.stem.removeprefix("test_").replace("_", "-")
-    return DifferentialTest(conformance_harness, suite, request.node.name)
+    properties = request.node.user_properties
+    return DifferentialTest(conformance_harness, suite, request.node.name, properties)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -203,6 +252,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--conformance-config", "config", metavar="FILE", help="configuration file")
     add("--conformance-image", "image", metavar="DIR", help="folder of another kernel image")
     add("--conformance-json", "json", metavar="FILE", help="write the JSON result here")
+    add(
+        "--conformance-no-known",
+        "no_known",
+        action="store_true",
+        help="treat known divergences as new",
+    )
     add("--conformance-out", "out", metavar="DIR", help="write divergences here")
     add(
         "--conformance-map",

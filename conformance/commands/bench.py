@@ -60,7 +60,7 @@ def bench(cases: int, seed: int, backends: tuple[str, ...], config: Path | None)
             explore(harness.runner, strategy, cases=cases, seed=seed, on_result=results.append)
             seconds = time.perf_counter() - start
             own = time.process_time() - start_cpu
-        status = status if all(result.agrees for result in results) else 1
+        status = status if all(result.passes for result in results) else 1
         table.add_row(
             Text(", ".join(group)),
             str(len(results)),

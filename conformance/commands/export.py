@@ -10,10 +10,9 @@ from conformance.case.image import default_image
 from conformance.engine.files import check_writable
 from conformance.engine.finding import load_record
 from conformance.errors import InvalidInput
-from conformance.judge.compare import canonical_value
-from conformance.observe.trace import Event
+from conformance.judge.compare import compared_part
 from conformance.observe.trace import decode as decode_trace
-from conformance.oracle.frames import expect
+from conformance.oracle.expect import expect
 from conformance.protocol import PROTOCOL
 from conformance.report.reproducer import write_reproducer
 
@@ -40,7 +39,7 @@ def export(file: Path, folder: Path) -> None:
             f"the installed one is {image.id.sha256[:12]}"
         )
     check_writable(folder)
-    write_reproducer(folder, record.case, image, expect(record.case, image).events)
+    write_reproducer(folder, record.case, image, expect(record.case, image))
     click.echo(f"{folder}: see README.txt there")
 
 
@@ -66,16 +65,6 @@ def decode(file: Path, raw: bool) -> None:
     header = PROTOCOL.trace_header.unpack(data, start)
     records = data[start + PROTOCOL.trace_header.size :][: header["written"]]
     for event in decode_trace(records):
-        click.echo(str(event if raw else _compared(event)))
+        click.echo(str(event if raw else compared_part(event)))
     if len(records) < header["written"]:
         raise InvalidInput(f"{file}: ends {header['written'] - len(records)} bytes too early")
-
-
-def _compared(event: Event) -> Event:
-    kind = PROTOCOL.events.get(event.kind)
-    if kind is None:
-        return event
-    values = {
-        field.name: canonical_value(field, event.fields[field.name]) for field in kind.layout.fields
-    }
-    return Event(event.kind, {name: value for name, value in values.items() if value is not None})

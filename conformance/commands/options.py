@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["backend_option", "cases_option", "config_option", "image_option", "output_file"]
+__all__ = [
+    "backend_option",
+    "cases_option",
+    "config_option",
+    "image_option",
+    "no_known_option",
+    "output_file",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -30,6 +37,12 @@ def image_option() -> Callable[[_F], _F]:
     kind = click.Path(path_type=Path, file_okay=False, exists=True)
     text = "Folder with another kernel.elf and loader.elf."
     return click.option("--image", type=kind, metavar="DIR", help=text)
+
+
+def no_known_option() -> Callable[[_F], _F]:
+    """`--no-known`."""
+    text = "Treat known divergences as new."
+    return click.option("--no-known", "no_known", is_flag=True, help=text)
 
 
 def cases_option() -> Callable[[_F], _F]:

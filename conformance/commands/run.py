@@ -17,6 +17,7 @@ from conformance.commands.options import (
     cases_option,
     config_option,
     image_option,
+    no_known_option,
     output_file,
 )
 from conformance.engine.files import check_writable
@@ -70,8 +71,9 @@ class _Plugin:
             self.error = error
             raise session.Failed(str(error)) from error  # ends the session without a word
         assert state.image is not None
-        single = sum("generated" not in item.name for item in session.items)
-        generated = len(session.items) - single
+        items = [item for item in session.items if item.get_closest_marker("skip") is None]
+        single = sum("generated" not in item.name for item in items)
+        generated = len(items) - single
         total = single + generated * self.harness.cases
         self.console.begin(self.harness, state.usable, state.image, total)
 
@@ -90,11 +92,12 @@ class _Plugin:
 
 
 def exit_status(harness: Harness) -> int:
-    """0 all agree, 1 a divergence, 3 inconclusive."""
-    if harness.verdicts[Status.DIVERGE]:
+    """0 all agree but for what is known, 1 a divergence or a stale known one, 3 inconclusive."""
+    if harness.verdicts[Status.DIVERGE] or harness.stale:
         return 1
     open_ = harness.verdicts[Status.INCONCLUSIVE] + harness.verdicts[Status.FLAKY]
-    return 3 if open_ or not harness.verdicts[Status.AGREE] else 0
+    passed = harness.verdicts[Status.AGREE] + harness.verdicts[Status.KNOWN]
+    return 3 if open_ or not passed else 0
 
 
 @click.command(
@@ -103,6 +106,7 @@ Examples:
   conformance run
   conformance run --suite frames --cases 200 --seed 7 --json out.json
   conformance run --backend qemu --backend unicorn
+  conformance run --suite faults --no-known
   conformance run --map my-machine.toml --map /sys/firmware/memmap --cases 1000
 """
 )
@@ -132,6 +136,7 @@ Examples:
 )
 @image_option()
 @config_option()
+@no_known_option()
 @output_file("--json", "json_file", "Write the result as JSON.")
 @output_file("--junit", "junit", "Write the result as JUnit XML.")
 @click.option(
@@ -150,6 +155,7 @@ def run(
     maps: tuple[Path, ...],
     image: Path | None,
     config: Path | None,
+    no_known: bool,
     json_file: Path | None,
     junit: Path | None,
     out: Path,
@@ -169,6 +175,7 @@ def run(
         ("--junit-xml", junit),
     ):
         words += [] if value is None else [flag, value.absolute()]
+    words += ["--conformance-no-known"] if no_known else []
     for name in backends:
         words += ["--backend", name]
     for path in maps:

@@ -13,10 +13,10 @@ from hypothesis.strategies import SearchStrategy
 from conformance.case.case import Case
 from conformance.engine.runner import PendingResult, Result, Runner
 
-__all__ = ["Cause", "explore", "shrink"]
+__all__ = ["Causes", "explore", "shrink"]
 
-Cause = Callable[[Result], str]
-"""What is wrong with a result, as a signature; empty where nothing is."""
+Causes = Callable[[Result], tuple[str, ...]]
+"""What is wrong with a result, as signatures; none where nothing is."""
 
 # So many cases are handed out before the first has to be done: engines of different speed need not
 # wait for each other at every case.
@@ -76,10 +76,10 @@ def shrink(
     strategy: SearchStrategy[Case],
     signature: str,
     *,
-    cause: Cause,
+    causes: Causes,
     cases: int,
     seed: int,
-    known: dict[Case, str],
+    known: dict[Case, tuple[str, ...]],
     on_smaller: Callable[[Result], None],
     in_time: Callable[[], bool] = lambda: True,
 ) -> None:
@@ -89,7 +89,7 @@ def shrink(
     not run a second time.
 
     Args:
-        cause: what is wrong with a result.
+        causes: what is wrong with a result.
         cases, seed: as they were for `explore`.
         known: the causes of the cases that were run already; those run here are added.
         on_smaller: called for each case that has that signature; the last one is the smallest.
@@ -100,11 +100,11 @@ def shrink(
     @_settings(cases, Phase.generate, Phase.shrink)
     @hypothesis.given(strategy)
     def reproduce(case: Case) -> None:
-        if known.get(case, signature) != signature or not in_time():
+        if signature not in known.get(case, (signature,)) or not in_time():
             return
         result = runner.run(case)
-        known[case] = cause(result)
-        if known[case] == signature:
+        known[case] = causes(result)
+        if signature in known[case]:
             on_smaller(result)
             raise _Reproduced
 

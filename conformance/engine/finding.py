@@ -17,6 +17,7 @@ from conformance.case.wire import excerpt, invalid, one_line, parse_json, read_t
 from conformance.engine.files import write_atomically
 from conformance.engine.runner import Result
 from conformance.errors import InvalidInput
+from conformance.judge.verdict import Departure
 from conformance.report.difference import as_json, show
 
 __all__ = ["Finding", "Record", "load_record"]
@@ -67,10 +68,16 @@ class Finding:
         self.path = folder / self.file_name()
         write_atomically(self.path, self._dump(image, instances, seed))
 
+    def _departures(self) -> list[Departure]:
+        """Those that the signature names: where others depart too, they have their own finding."""
+        departures = self.result.verdict.departures
+        named = [each for each in departures if str(each) == self.signature]
+        return named or list(departures)
+
     def _dump(self, image: Image, instances: tuple[InstanceConfig, ...], seed: int) -> str:
         verdict = self.result.verdict
         observations = self.result.observations
-        expectation = self.result.expectation
+        symbols = self.result.symbols
         form = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -78,12 +85,14 @@ class Finding:
             "status": "flaky" if self.flaky else str(verdict.status),
             "culprit": verdict.culprit,
             "reason": verdict.reason,
+            "permitted": list(verdict.choices),
+            "causes": [asdict(each) for each in self._departures()],
             "suite": self.suite,
             "seed": seed,
             "shrunk": self.shrunk,
             "case": json.loads(dump_case(self.result.case)),
-            "first_difference": as_json(verdict, observations, expectation),
-            "explanation": show(verdict, observations, expectation).splitlines(),
+            "first_difference": as_json(verdict, observations, symbols),
+            "explanation": show(verdict, observations, symbols).splitlines(),
             "observations": [
                 {
                     "backend": observation.backend,
@@ -92,6 +101,10 @@ class Finding:
                     "command": list(observation.command),
                     "trace": base64.b64encode(observation.trace).decode(),
                     "console": base64.b64encode(observation.console).decode(),
+                    "faults": None
+                    if observation.faults is None
+                    else [asdict(fault) for fault in observation.faults],
+                    "control": None if observation.control is None else asdict(observation.control),
                 }
                 for observation in observations
             ],
@@ -110,12 +123,17 @@ class Record:
         image: the image that is in the file; None in a plain case.
         signature: the cause it was saved for; empty in a plain case.
         backends: names of the backends it was seen on.
+        culprit: who was to blame; empty in a plain case.
+        causes: what each backend did wrong, if it was a backend: kind of the backend and the
+            signature's words after the culprit.
     """
 
     case: Case
     image: Image | None = None
     signature: str = ""
     backends: tuple[str, ...] = ()
+    culprit: str = ""
+    causes: tuple[tuple[str, str], ...] = ()
 
 
 def load_record(path: Path) -> Record:
@@ -132,7 +150,12 @@ def load_record(path: Path) -> Record:
         invalid(str(path), "version", f"expected {_VERSION}, got {excerpt(form.get('version'))}")
     try:
         packed, inner = form["image"], json.dumps(form["case"])
-        names = tuple(str(instance["name"]) for instance in form["backends"])
+        kinds = {str(each["name"]): str(each["kind"]) for each in form["backends"]}
+        causes = tuple(
+            (kinds[str(name)], one_line(str(each["cause"])))
+            for each in form.get("causes", [])
+            for name in each["backends"]
+        )
         signature = one_line(str(form["signature"]))
     except (KeyError, TypeError) as error:
         raise InvalidInput(f"{path}: not a whole divergence file: {error!r}") from error
@@ -143,4 +166,6 @@ def load_record(path: Path) -> Record:
     case = load_case(inner, source=f"{path}: case")
     if case.image != image.id:
         invalid(str(path), "", "the case is for another image than the one in the file")
-    return Record(case, image, signature, names)
+    causes = tuple(dict.fromkeys(causes))
+    culprit = one_line(str(form.get("culprit", "")))
+    return Record(case, image, signature, tuple(kinds), culprit, causes)

@@ -17,9 +17,11 @@ from conformance.engine.explore import explore, shrink
 from conformance.engine.finding import Finding
 from conformance.engine.reduce import reduce_case
 from conformance.engine.runner import Result, Runner
+from conformance.judge.known import KnownDivergence
 from conformance.judge.verdict import UNKNOWN, Status, Verdict
+from conformance.observe.observation import Outcome
 
-__all__ = ["Check", "Harness", "Listener", "Skipped", "signature_of"]
+__all__ = ["Check", "Harness", "Listener", "Skipped", "causes_of"]
 
 Check = Callable[[Result], object]
 """A test's own demands on a result, beyond agreement; raises AssertionError."""
@@ -70,6 +72,8 @@ class Harness:
         verdicts: how many cases had which verdict.
         findings: by signature.
         skipped: what was not run.
+        known_counts: how many cases showed each known divergence.
+        stale: the known divergences that no longer show up, and the backends that lack them.
     """
 
     runner: Runner
@@ -82,6 +86,9 @@ class Harness:
     verdicts: Counter[Status] = field(default_factory=Counter)
     findings: dict[str, Finding] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    known_counts: Counter[KnownDivergence] = field(default_factory=Counter)
+    stale: dict[KnownDivergence, tuple[str, ...]] = field(default_factory=dict)
+    _replayed: set[KnownDivergence] = field(default_factory=set)
 
     def check(self, case: Case, *, suite: str, what: str, check: Check | None = None) -> Result:
         """Run one case; what is wrong with it becomes a finding, reduced."""
@@ -91,11 +98,10 @@ class Harness:
             return _assessed(result, check, what)
 
         result = assess(self.runner.submit(case, counted=True).result())
-        finding = self._count(result, suite, assess)
+        fresh = self._count(result, suite, assess)
         self.listener.ran(suite)
-        if finding is not None and _can_shrink(finding):
-            end = time.monotonic() + self.patience
-            self._reduce(finding, assess, lambda: time.monotonic() < end)
+        for finding in filter(_can_shrink, fresh):
+            self._reduce(finding, assess, self._clock())
         return result
 
     def explore(
@@ -114,7 +120,7 @@ class Harness:
         """
         count = self.cases if cases is None else cases
         self.listener.started(suite, what, count)
-        known: dict[Case, str] = {}
+        known: dict[Case, tuple[str, ...]] = {}
         seen: dict[str, Finding] = {}
         fresh: list[Finding] = []
 
@@ -123,10 +129,9 @@ class Harness:
 
         def on_result(raw: Result) -> None:
             result = assess(raw)
-            known[result.case] = signature_of(result.verdict)
+            known[result.case] = causes_of(result.verdict)
             self._count(result, suite, assess)
-            if not result.agrees:
-                signature = signature_of(result.verdict)
+            for signature in causes_of(result.verdict):
                 finding = seen[signature] = self.findings[signature]
                 # Also one that was known from a file: what is generated shrinks further.
                 if not finding.generated and not finding.flaky:
@@ -139,33 +144,81 @@ class Harness:
             self._shrink(finding, strategy, assess=assess, cases=count, known=known)
         return list(seen.values())
 
+    def check_known(self, divergence: KnownDivergence, case: Case, *, suite: str) -> str:
+        """Run the case of a known divergence, once in a run: does it still show up?
+
+        Returns:
+            a complaint; empty where every backend that should still shows it.
+        """
+        if divergence not in self._replayed:
+            self._replayed.add(divergence)
+            self.listener.started(suite, divergence.name, 1)
+            result = self.runner.submit(case, counted=True).result()
+            self._count(result, suite, lambda again: again)
+            self.listener.ran(suite)
+            shown = {each.backend for each in result.known if each.divergence == divergence}
+            shown |= {
+                each.backend for each in result.observations if each.outcome is Outcome.REFUSED
+            }
+            applicable = self.runner.known.applicable(divergence)
+            missing = tuple(name for name in applicable if name not in shown)
+            if missing:
+                self.stale[divergence] = missing
+        return self._stale_line(divergence) if divergence in self.stale else ""
+
+    def stale_lines(self) -> list[str]:
+        """The known divergences that no longer show up, a line each."""
+        return [self._stale_line(divergence) for divergence in self.stale]
+
+    def _stale_line(self, divergence: KnownDivergence) -> str:
+        backends = ", ".join(self.stale[divergence])
+        return f"known divergence no longer shows up: {divergence.signature} (on {backends})"
+
     def _count(
         self, result: Result, suite: str, assess: Callable[[Result], Result]
-    ) -> Finding | None:
-        """Count a verdict; the finding, if it is a new one that has come back."""
+    ) -> list[Finding]:
+        """Count a verdict; the findings that are new and have come back."""
         status = result.verdict.status
-        if status is Status.AGREE:
-            self.verdicts[status] += 1
-            return None
-        signature = signature_of(result.verdict)
-        finding = self.findings.get(signature)
-        if finding is not None and not finding.flaky:
+        self.known_counts.update({each.divergence for each in result.known})
+        causes = causes_of(result.verdict)
+        settled = [self.findings[each] for each in causes if self._is_settled(each)]
+        for finding in settled:
             finding.instances += 1
+        if len(settled) == len(causes):
             self.verdicts[status] += 1
-            return None
-        again = assess(self.runner.run(result.case, fresh=True))
-        flaky = signature_of(again.verdict) != signature or self._unreliable(result.verdict)
-        self.verdicts[Status.FLAKY if flaky else status] += 1
+            return []
+        again = causes_of(assess(self.runner.run(result.case, fresh=True)).verdict)
+        if self._unreliable(result.verdict):
+            again = ()
+        fresh = []
+        for signature in causes:
+            if self._is_settled(signature):
+                continue
+            flaky = signature not in again
+            finding = self._found(signature, suite, result, flaky=flaky)
+            if not flaky:
+                fresh.append(finding)
+        self.verdicts[status if settled or fresh else Status.FLAKY] += 1
+        return fresh
+
+    def _is_settled(self, signature: str) -> bool:
+        finding = self.findings.get(signature)
+        return finding is not None and not finding.flaky
+
+    def _found(self, signature: str, suite: str, result: Result, *, flaky: bool) -> Finding:
+        """A cause that is new, or was flaky until now."""
+        finding = self.findings.get(signature)
         if finding is None:
-            finding = self.findings[signature] = Finding(signature, suite, result, flaky=flaky)
+            finding = Finding(signature, suite, narrowed(result, signature), flaky=flaky)
+            self.findings[signature] = finding
         else:
             finding.instances += 1
             if flaky:
-                return None
+                return finding
             # What was flaky until now is a cause after all, in this case.
-            finding.result, finding.flaky = result, False
+            finding.result, finding.flaky = narrowed(result, signature), False
         self._save(finding)
-        return None if flaky else finding
+        return finding
 
     def _unreliable(self, verdict: Verdict) -> bool:
         """A culprit does not promise to do the same again."""
@@ -178,23 +231,19 @@ class Harness:
         *,
         assess: Callable[[Result], Result],
         cases: int,
-        known: dict[Case, str],
+        known: dict[Case, tuple[str, ...]],
     ) -> None:
-        end = time.monotonic() + self.patience
-
-        def in_time() -> bool:
-            return time.monotonic() < end
-
+        in_time = self._clock()
         best: list[Result] = []
 
         def on_smaller(result: Result) -> None:
-            best[:] = [assess(result)]
+            best[:] = [narrowed(assess(result), finding.signature)]
 
         shrink(
             self.runner,
             strategy,
             finding.signature,
-            cause=lambda result: signature_of(assess(result).verdict),
+            causes=lambda result: causes_of(assess(result).verdict),
             cases=cases,
             seed=self.seed,
             known=known,
@@ -219,14 +268,19 @@ class Harness:
             if not in_time():
                 return False
             result = assess(self.runner.run(case))
-            if signature_of(result.verdict) != finding.signature:
+            if finding.signature not in causes_of(result.verdict):
                 return False
-            finding.result = result
+            finding.result = narrowed(result, finding.signature)
             return True
 
         reduce_case(finding.result.case, still_fails)
         finding.shrunk = in_time()
         self._save(finding)
+
+    def _clock(self) -> Callable[[], bool]:
+        """Whether there is time left to shrink a finding that is begun now."""
+        end = time.monotonic() + self.patience
+        return lambda: time.monotonic() < end
 
     def _save(self, finding: Finding) -> None:
         if self.folder is not None:
@@ -260,13 +314,36 @@ def _assessed(result: Result, check: Check | None, what: str) -> Result:
         check(result)
     except AssertionError as error:
         lines = str(error).strip().splitlines() or ["assertion failed"]
-        verdict = Verdict(Status.DIVERGE, lines[0], culprit=UNKNOWN, signature=f"assertion: {what}")
+        verdict = Verdict(
+            Status.DIVERGE,
+            lines[0],
+            culprit=UNKNOWN,
+            signature=f"assertion: {what}",
+            expectation=result.expectation,
+        )
         return replace(result, verdict=verdict)
     return result
 
 
-def signature_of(verdict: Verdict) -> str:
-    """What findings are told apart by; empty where all agree."""
-    if verdict.status is Status.AGREE:
-        return ""
-    return verdict.signature or f"{verdict.status}: {verdict.reason}"
+def causes_of(verdict: Verdict) -> tuple[str, ...]:
+    """What findings are told apart by: the signature, or where several backends are to blame, that
+    of each; none where all agree, but for what is known.
+    """
+    if verdict.status in (Status.AGREE, Status.KNOWN):
+        return ()
+    if verdict.status is Status.DIVERGE and len(verdict.departures) > 1:
+        causes = tuple(str(departure) for departure in verdict.departures)
+        if verdict.signature == "; ".join(causes):
+            return tuple(dict.fromkeys(causes))
+    return (verdict.signature or f"{verdict.status}: {verdict.reason}",)
+
+
+def narrowed(result: Result, signature: str) -> Result:
+    """The result, as far as it concerns one of its causes."""
+    for departure in result.verdict.departures:
+        if str(departure) == signature != result.verdict.signature:
+            verdict = replace(
+                result.verdict, signature=signature, culprit=", ".join(departure.backends)
+            )
+            return replace(result, verdict=verdict)
+    return result

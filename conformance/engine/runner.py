@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import threading
 import time
@@ -16,29 +17,57 @@ from conformance.case.image import Image, ImageId
 from conformance.case.machine import Machine
 from conformance.case.payload import encode_payload
 from conformance.errors import BackendError, InvalidArgument
-from conformance.judge.blame import judge
+from conformance.judge.known import KnownDivergences, Recognised, judge_with_known
 from conformance.judge.verdict import Status, Verdict
 from conformance.observe.observation import Observation, Outcome
+from conformance.observe.trace import Event
+from conformance.oracle.expect import expect
 from conformance.oracle.expectation import Expectation
-from conformance.oracle.frames import expect
 from conformance.protocol import PROTOCOL
+from conformance.report.symbols import Symbols
 
 __all__ = ["BackendStatistics", "PendingResult", "Result", "Runner"]
+
+_WITNESSES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case, all the way: what happened, what should have, and what that means."""
+    """One case, all the way: what happened, what should have, and what that means.
+
+    Attributes:
+        case: what was run.
+        observations: what each backend did.
+        verdict: what that means.
+        image: the kernel.
+        known: the known divergences that were seen.
+    """
 
     case: Case
     observations: tuple[Observation, ...]
-    expectation: Expectation
     verdict: Verdict
+    image: Image
+    known: tuple[Recognised, ...] = ()
+
+    @property
+    def expectation(self) -> Expectation | None:
+        """What the verdict was measured against."""
+        return self.verdict.expectation
+
+    @property
+    def symbols(self) -> Symbols:
+        """The kernel's symbols, for reports."""
+        return Symbols(self.image.symbols)
 
     @property
     def agrees(self) -> bool:
         """The backends agree with each other and with the oracle."""
         return self.verdict.status is Status.AGREE
+
+    @property
+    def passes(self) -> bool:
+        """They agree, but for what is known."""
+        return self.verdict.status in (Status.AGREE, Status.KNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +102,11 @@ class BackendStatistics:
 class _Lane:
     """A backend with the thread that its sessions live in.
 
-    Sessions stay open between cases, the newest few: a run alternates between few machines.
+    Sessions stay open between cases, the newest few: a run alternates between few machines. One
+    session serves all cases on its hardware: what else a machine is, the payload says.
     """
 
-    _OPEN = 2
+    _OPEN = 4
     # An engine that does not start this often in a row is not asked again: its first words stand.
     _TRIES = 3
 
@@ -93,6 +123,7 @@ class _Lane:
 
     def run(self, image: Image, machine: Machine, request: Request) -> Observation:
         """Run a case in the open session of its image and machine."""
+        machine = machine.hardware
         failures = self._failures.setdefault((image.id, machine), [])
         if len(failures) >= self._TRIES:
             return failures[0]
@@ -113,7 +144,7 @@ class _Lane:
     def run_fresh(self, image: Image, machine: Machine, request: Request) -> Observation:
         """Run a case in a process of its own."""
         try:
-            session = self.backend.open(image, machine)
+            session = self.backend.open(image, machine.hardware)
         except Exception as error:
             return _not_opened(self.name, error)
         try:
@@ -161,6 +192,10 @@ class _Lane:
                 self._current = None
 
 
+def _predict(case: Case, image: Image, witness: Sequence[Event]) -> Expectation:
+    return expect(case, image, witness)
+
+
 def _close(session: Session) -> None:
     # A third party's backend must not keep the others from being closed.
     with contextlib.suppress(Exception):
@@ -187,15 +222,22 @@ class Runner:
     Args:
         backends: at least one; no two of the same name.
         images: those that cases may name.
+        known: the divergences that are known of the backends.
 
     Raises:
         InvalidArgument: no backend, or two of one name.
     """
 
-    def __init__(self, backends: Sequence[Backend], images: Sequence[Image]) -> None:
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        images: Sequence[Image],
+        known: KnownDivergences | None = None,
+    ) -> None:
         names = [backend.config.name for backend in backends]
         if not names or len(set(names)) != len(names):
             raise InvalidArgument(f"a runner needs backends of different names, got {names}")
+        self.known = known or KnownDivergences()
         self._images = {image.id: image for image in images}
         self._lanes = [_Lane(backend) for backend in backends]
         self._closed = False
@@ -256,11 +298,13 @@ class Runner:
         ]
 
         def finish() -> Result:
-            expectation = expect(case, image)
             observations = tuple(future.result() for future in futures)
             if counted:
                 self._count(observations)
-            return Result(case, observations, expectation, judge(case, expectation, observations))
+            # Without a backend whose divergence is known, the same is asked again.
+            predict = functools.lru_cache(_WITNESSES)(functools.partial(_predict, case, image))
+            verdict, known = judge_with_known(case, predict, observations, self.known)
+            return Result(case, observations, verdict, image, known)
 
         return PendingResult(case, finish)
 

@@ -13,8 +13,11 @@ from conformance.config import Config, select_instances
 from conformance.engine.harness import Harness, Listener, Skipped
 from conformance.engine.runner import Runner
 from conformance.errors import BackendError
+from conformance.judge.known import Engine, KnownDivergence, KnownDivergences
+from conformance.judge.known_file import load_known
+from conformance.resources import resource
 
-__all__ = ["Probed", "build_harness", "choose_image", "probe_instances"]
+__all__ = ["Probed", "build_harness", "choose_image", "known_entries", "probe_instances"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,16 @@ def choose_image(folder: Path | None) -> Image:
     return default_image() if folder is None else load_image(folder, folder.resolve().name)
 
 
+def known_entries(config: Config) -> tuple[KnownDivergence, ...]:
+    """The known divergences: those that come with the harness, and the user's own.
+
+    Raises:
+        InvalidInput: a list is missing or malformed.
+    """
+    own = () if config.known is None else load_known(config.known)
+    return load_known(resource("fixtures/known_divergences.toml")) + own
+
+
 def build_harness(
     config: Config,
     *,
@@ -57,13 +70,16 @@ def build_harness(
     cases: int,
     folder: Path | None = None,
     listener: Listener | None = None,
+    known: bool = True,
 ) -> tuple[Harness, list[Probed]]:
     """A harness on the instances of these names, or on all that can be used here.
 
     A backend that was asked for by its name has to be usable; so has every one where the
-    environment says `CI`. Otherwise one that is not is skipped, with its reason.
+    environment says `CI`. Otherwise one that is not is skipped, with its reason. Unless `known`,
+    divergences that are known are treated as new.
 
     Raises:
+        InvalidInput: a list of known divergences is missing or malformed.
         InvalidArgument: there is no instance of a name.
         BackendError: a backend that has to be usable is not, or none is.
     """
@@ -82,8 +98,13 @@ def build_harness(
     usable = [each for each in probed if each.availability.usable]
     if not usable:
         raise BackendError("no backend is usable: see 'conformance doctor'")
+    engines = {
+        each.instance.name: Engine(each.instance.kind, each.availability.version) for each in usable
+    }
+    entries = known_entries(config)  # also where they do not count: an error in them does
+    divergences = KnownDivergences(entries if known else (), engines)
     harness = Harness(
-        runner=Runner([each.backend for each in usable], images),
+        runner=Runner([each.backend for each in usable], images, divergences),
         instances=tuple(each.instance for each in usable),
         seed=seed,
         cases=cases,

@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from conformance.case.case import Case
 from conformance.errors import InvalidArgument
+from conformance.judge.clusters import (
+    Cluster,
+    Prediction,
+    against,
+    choices_made,
+    find_clusters,
+    first_disagreement,
+    members,
+    place,
+)
 from conformance.judge.compare import (
     ORACLE,
     UNTRACED,
-    Account,
     Compared,
     Difference,
-    canonical,
-    compare,
     compare_claims,
+    compared_part,
 )
-from conformance.judge.signature import signature
-from conformance.judge.verdict import KERNEL, UNKNOWN, Status, Verdict
+from conformance.judge.record_blame import judge_records
+from conformance.judge.signature import backend_cause, signature
+from conformance.judge.verdict import KERNEL, UNKNOWN, Departure, Status, Verdict
 from conformance.observe.observation import Observation, Outcome
-from conformance.oracle.expectation import Expectation
 
-__all__ = ["judge"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cluster:
-    """Backends whose accounts do not differ, and the account of the first of them."""
-
-    names: tuple[str, ...]
-    account: Account
-
-    @property
-    def label(self) -> str:
-        return ", ".join(self.names)
+__all__ = ["Prediction", "judge"]
 
 
-def judge(
-    case: Case, expectation: Expectation | None, observations: Sequence[Observation]
-) -> Verdict:
+def judge(case: Case, predict: Prediction | None, observations: Sequence[Observation]) -> Verdict:
     """The verdict on a case; the order of the observations makes no difference.
 
-    A backend that refused the case did not take part. Without an expectation there is no oracle.
+    A backend that refused the case did not take part.
+
+    Args:
+        case: what was run.
+        predict: the oracle. Where the manual permits several behaviours, each backend is held
+            against the expectation that follows its own trace. None where there is no oracle.
+        observations: what the backends did.
 
     Raises:
         InvalidArgument: two observations of one backend, or of one that calls itself the oracle.
@@ -54,23 +53,9 @@ def judge(
             f"backends {names}: give each its own name, and none the name {ORACLE!r}"
         )
     taking_part = [each for each in observations if each.outcome is not Outcome.REFUSED]
-    clusters = _clusters(taking_part)
-    oracle = None if expectation is None else Account.expected(expectation)
-    return _Judgement(case, oracle, clusters, _absentees(observations)).verdict()
-
-
-def _clusters(observations: Iterable[Observation]) -> tuple[_Cluster, ...]:
-    groups: dict[tuple[object, ...], list[Account]] = {}
-    for observation in sorted(observations, key=lambda each: each.backend):
-        account = Account.observed(observation)
-        groups.setdefault(canonical(account), []).append(account)
-    return tuple(
-        _Cluster(tuple(account.name for account in group), group[0]) for group in groups.values()
-    )
-
-
-def _members(clusters: Iterable[_Cluster]) -> str:
-    return ", ".join(sorted(name for each in clusters for name in each.names))
+    clusters = find_clusters(taking_part, predict)
+    judgement = _Judgement(case, predict is not None, clusters, _absentees(observations))
+    return replace(judgement.verdict(), choices=choices_made(clusters))
 
 
 def _absentees(observations: Sequence[Observation]) -> str:
@@ -82,30 +67,20 @@ def _absentees(observations: Sequence[Observation]) -> str:
     return f" (did not take part: {'; '.join(words)})" if words else ""
 
 
-def _place(difference: Difference) -> tuple[int, int]:
-    """For finding the earliest of several differences."""
-    order = list(Compared)
-    return order.index(difference.compared), difference.index or 0
-
-
-def _against(reference: Account, cluster: _Cluster) -> Difference | None:
-    return compare(reference, cluster.account) or compare_claims(cluster.account)
-
-
 @dataclass(frozen=True, slots=True)
 class _Judgement:
     """The rows of the table, over what takes part.
 
     Attributes:
         case: for the signature.
-        oracle: None where there is none.
+        oracle: there is one.
         clusters: of the backends.
         absentees: the end of every reason.
     """
 
     case: Case
-    oracle: Account | None
-    clusters: tuple[_Cluster, ...]
+    oracle: bool
+    clusters: tuple[Cluster, ...]
     absentees: str
 
     def verdict(self) -> Verdict:
@@ -113,22 +88,39 @@ class _Judgement:
         if outcomes <= {Outcome.BACKEND_CRASHED}:
             what = "every engine crashed" if outcomes else "no backend ran the case"
             return self._nothing_to_compare(what)
-        return self._without_oracle() if self.oracle is None else self._with_oracle(self.oracle)
+        return self._with_oracle() if self.oracle else self._without_oracle()
 
-    def _with_oracle(self, oracle: Account) -> Verdict:
-        inside = [each for each in self.clusters if _against(oracle, each) is None]
+    def _with_oracle(self) -> Verdict:
+        inside = [each for each in self.clusters if each.departure is None]
         outside = [each for each in self.clusters if each not in inside]
+        unpredicted = first_disagreement(inside)
         if inside and outside:
-            return self._backends(oracle, inside, outside)
-        if len(self.clusters) > 1:
-            return self._inconclusive(self._why_inconclusive(oracle, unpredicted=not outside))
-        (cluster,) = self.clusters
-        difference = _against(oracle, cluster)
-        if difference is not None:
-            return self._kernel(cluster, difference)
-        verb = "agrees" if len(cluster.names) == 1 else "agree"
-        reason = f"{cluster.label} {verb} with the oracle{self.absentees}"
-        return Verdict(Status.AGREE, reason, clusters=((ORACLE, *cluster.names),))
+            return self._backends(inside, outside, unpredicted)
+        if unpredicted is not None:
+            return self._inconclusive("the oracle does not predict what they differ in")
+        if inside:
+            return judge_records(self.case, inside, self._agreement(inside))
+        departed = self._departed_together()
+        if departed is not None:
+            return self._kernel(departed)
+        return self._inconclusive("none of them agrees with the oracle")
+
+    def _agreement(self, inside: Sequence[Cluster]) -> Verdict:
+        clusters = self._listed()
+        if len(inside) == 1:
+            (cluster,) = inside
+            verb = "agrees" if len(cluster.names) == 1 else "agree"
+            reason = f"{cluster.label} {verb} with the oracle"
+            clusters = ((ORACLE, *cluster.names),)
+        else:
+            groups = " / ".join(cluster.label for cluster in inside)
+            reason = f"{groups} agree with the oracle in different ways: the manual permits each"
+        return Verdict(
+            Status.AGREE,
+            reason + self.absentees,
+            clusters=clusters,
+            expectation=inside[0].expectation,
+        )
 
     def _without_oracle(self) -> Verdict:
         wrong = [(each, compare_claims(each.account)) for each in self.clusters]
@@ -138,22 +130,25 @@ class _Judgement:
             # Memory that does not bear out what the kernel said there is proof by itself, if
             # everyone else had the chance to fail like that and agrees.
             if unsound and len(sound) == 1 and sound[0].account.outcome not in UNTRACED:
-                culprit = _members(each for each, _ in unsound)
+                culprit = members(each for each, _ in unsound)
                 reason = f"what the kernel says of its memory is not so on {culprit} only"
                 return self._diverge(reason, unsound, self._listed())
             return self._inconclusive("there is no oracle to tell who is right")
         (cluster,) = self.clusters
         if unsound:
-            return self._kernel(*unsound[0])
+            return self._kernel(unsound[0][1])
         if cluster.account.outcome is Outcome.DEADLINE:
             return self._nothing_to_compare("no backend came to an end")
         if len(cluster.names) == 1:
-            return self._nothing_to_compare("one backend ran and there is no oracle")
-        reason = f"{cluster.label} agree with each other; there is no oracle{self.absentees}"
-        return Verdict(Status.AGREE, reason, clusters=(cluster.names,))
+            # Its own record of the run is something to compare with, though not to agree with.
+            verdict = self._nothing_to_compare("one backend ran and there is no oracle")
+        else:
+            reason = f"{cluster.label} agree with each other; there is no oracle{self.absentees}"
+            verdict = Verdict(Status.AGREE, reason, clusters=(cluster.names,))
+        return judge_records(self.case, [cluster], verdict)
 
     def _listed(self) -> tuple[tuple[str, ...], ...]:
-        oracle = () if self.oracle is None else ((ORACLE,),)
+        oracle = ((ORACLE,),) if self.oracle else ()
         return oracle + tuple(cluster.names for cluster in self.clusters)
 
     def _nothing_to_compare(self, what: str) -> Verdict:
@@ -165,18 +160,42 @@ class _Judgement:
             clusters=self._listed(),
         )
 
-    def _kernel(self, cluster: _Cluster, difference: Difference) -> Verdict:
+    def _departed_together(self) -> Difference | None:
+        """Where all leave the oracle, if they do so at one place and in one way.
+
+        What they do after that, even if they differ in it, may all follow from there.
+        """
+        departures = [each.departure for each in self.clusters if each.departure is not None]
+        first = min(departures, key=place)
+        if len(departures) == 1:
+            return first
+        ways = {(_way(each), signature("", each, self.case)) for each in departures}
+        disagreement = first_disagreement(self.clusters)
+        if len(ways) > 1 or (disagreement is not None and place(disagreement) <= place(first)):
+            return None
+        return first
+
+    def _kernel(self, difference: Difference) -> Verdict:
         """All agree with each other, against the oracle or their own memory."""
+        names = members(self.clusters)
+        alone = sum(len(each.names) for each in self.clusters) == 1
         claims = difference.compared is Compared.KERNEL_TRACE
         wrong = "what the kernel says of its memory is not so"
-        if len(cluster.names) > 1:
+        if alone:
+            culprit = f"{KERNEL} or {names}"
+            against_what = wrong if claims else "it differs from the oracle"
+            reason = f"{names} is the only backend that ran, and {against_what}"
+        elif len(self.clusters) == 1:
             culprit = KERNEL
-            against = wrong if claims else "not with the oracle"
-            reason = f"{cluster.label} agree with each other, but {against}"
+            against_what = wrong if claims else "not with the oracle"
+            reason = f"{names} agree with each other, but {against_what}"
         else:
-            culprit = f"{KERNEL} or {cluster.label}"
-            against = wrong if claims else "it differs from the oracle"
-            reason = f"{cluster.label} is the only backend that ran, and {against}"
+            culprit = KERNEL
+            at = "" if difference.index is None else f" at event {difference.index}"
+            reason = (
+                f"{names} left the oracle together{at}; "
+                "that they differ among themselves came after it"
+            )
         return Verdict(
             Status.DIVERGE,
             reason + self.absentees,
@@ -184,64 +203,72 @@ class _Judgement:
             signature=signature(culprit, difference, self.case),
             difference=difference,
             clusters=self._listed(),
+            expectation=self.clusters[0].expectation,
+            departures=self._departures(),
         )
 
     def _backends(
-        self, oracle: Account, inside: Sequence[_Cluster], outside: Sequence[_Cluster]
+        self, inside: Sequence[Cluster], outside: Sequence[Cluster], unpredicted: Difference | None
     ) -> Verdict:
         """Some agree with the oracle, and the others do not."""
-        clusters: tuple[tuple[str, ...], ...]
-        note = ""
-        if len(inside) == 1:
-            # A backend shows more than the oracle, which does not predict everything.
-            reference = inside[0].account
-            clusters = ((ORACLE, *inside[0].names), *(each.names for each in outside))
-        else:
-            # Of backends that differ in what the oracle leaves open, none is a reference.
-            reference, clusters = oracle, self._listed()
-            note = " (and differ in what it does not predict)"
         wrong = []
         for each in outside:
-            difference = _against(reference, each)
+            # A backend shows more than the oracle, which does not predict everything. Of backends
+            # that differ in what the oracle leaves open, none is a reference.
+            alike = [other for other in inside if other.chose_like(each)]
+            difference = (
+                against(alike[0].account, each.account) if len(alike) == 1 else each.departure
+            )
             assert difference is not None
             wrong.append((each, difference))
+        shown = min((difference for _, difference in wrong), key=place)
+        clusters = self._listed()
+        for each in inside:
+            if shown.names[0] in each.names:
+                others = [other.names for other in self.clusters if other is not each]
+                clusters = ((ORACLE, *each.names), *others)
+        note = "" if unpredicted is None else " (and differ in what it does not predict)"
         verb = "agrees" if sum(len(each.names) for each in inside) == 1 else "agree"
-        reason = f"{_members(inside)} {verb} with the oracle{note}, unlike {_members(outside)}"
-        return self._diverge(reason, wrong, clusters)
+        reason = f"{members(inside)} {verb} with the oracle{note}, unlike {members(outside)}"
+        return judge_records(self.case, inside, self._diverge(reason, wrong, clusters))
 
     def _diverge(
         self,
         reason: str,
-        wrong: Sequence[tuple[_Cluster, Difference]],
+        wrong: Sequence[tuple[Cluster, Difference]],
         clusters: tuple[tuple[str, ...], ...],
     ) -> Verdict:
         """Backends are the culprits; each of their clusters has a cause of its own."""
+        departures = tuple(
+            Departure(each.names, _cause(difference, self.case, each)) for each, difference in wrong
+        )
+        shown, difference = min(wrong, key=lambda pair: place(pair[1]))
         return Verdict(
             Status.DIVERGE,
             reason + self.absentees,
-            culprit=_members(each for each, _ in wrong),
-            signature="; ".join(signature(each.label, found, self.case) for each, found in wrong),
-            difference=min((difference for _, difference in wrong), key=_place),
+            culprit=members(each for each, _ in wrong),
+            signature="; ".join(map(str, departures)),
+            difference=difference,
             clusters=clusters,
+            expectation=shown.expectation,
+            departures=departures,
         )
 
-    def _first_disagreement(self) -> Difference:
-        pairs = itertools.combinations(self.clusters, 2)
-        found = (compare(one.account, other.account) for one, other in pairs)
-        return min((each for each in found if each is not None), key=_place)
-
-    def _why_inconclusive(self, oracle: Account, *, unpredicted: bool) -> str:
-        if unpredicted:
-            return "the oracle does not predict what they differ in"
-        why = "none of them agrees with the oracle"
-        left = [_against(oracle, each) for each in self.clusters]
-        earliest = min((each for each in left if each is not None), key=_place)
-        if earliest.index is not None and _place(earliest) < _place(self._first_disagreement()):
-            why += f", which they left together at event {earliest.index}"
-        return why
+    def _departures(self) -> tuple[Departure, ...]:
+        found = ((each, each.departure) for each in self.clusters)
+        return tuple(
+            Departure(each.names, _cause(difference, self.case, each))
+            for each, difference in found
+            if difference is not None
+        )
 
     def _inconclusive(self, why: str) -> Verdict:
-        difference = self._first_disagreement()
+        difference = first_disagreement(self.clusters)
+        if difference is None:
+            # Whatever they differ in directly may be a choice: only the oracle tells.
+            left = [each.departure for each in self.clusters]
+            difference = min((each for each in left if each is not None), key=place)
+        shown = next(each for each in self.clusters if difference.names[1] in each.names)
         groups = " / ".join(cluster.label for cluster in self.clusters)
         return Verdict(
             Status.INCONCLUSIVE,
@@ -250,4 +277,16 @@ class _Judgement:
             signature=signature(f"{UNKNOWN} ({groups})", difference, self.case),
             difference=difference,
             clusters=self._listed(),
+            expectation=shown.expectation,
+            departures=self._departures(),
         )
+
+
+def _cause(difference: Difference, case: Case, cluster: Cluster) -> str:
+    shown = len(cluster.account.events)
+    return backend_cause(difference, case, cluster.expectation, shown)
+
+
+def _way(difference: Difference) -> tuple[object, ...]:
+    right = difference.right
+    return difference.compared, difference.how, None if right is None else compared_part(right)

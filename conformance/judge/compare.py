@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
-from conformance.observe.observation import Observation, Outcome, StateDigest
+from conformance.observe.observation import (
+    ControlRegisters,
+    MachineFault,
+    Observation,
+    Outcome,
+    StateDigest,
+)
 from conformance.observe.trace import UNDECODABLE, Event, decode
 from conformance.oracle.expectation import Expectation
 from conformance.protocol import PROTOCOL, Comparison, Field
@@ -30,6 +36,7 @@ __all__ = [
     "compare",
     "compare_claims",
     "compare_events",
+    "compared_part",
     "differing_fields",
 ]
 
@@ -54,6 +61,8 @@ class Compared(StrEnum):
     """The final content of memory, read from outside."""
     KERNEL_TRACE = "kernel-trace"
     """What the kernel says of its memory, against that memory read from outside."""
+    MACHINE_RECORD = "machine-record"
+    """The kernel's record of faults and control registers, against the machine's own."""
 
 
 class How(StrEnum):
@@ -72,7 +81,7 @@ class FieldDifference:
     Attributes:
         name: the field's.
         how: `higher` or `lower`, `X instead of Y` for an enumeration, `bits+0x1-0x4` where the
-            protocol masks, or `differs`; of the right side.
+            protocol masks or counts in bits, or `differs`; of the right side.
     """
 
     name: str
@@ -115,6 +124,8 @@ class Account:
         rest: the bytes of the trace that could not be decoded.
         state: the final content of memory.
         partial: an expectation: the regions and fields that it omits are not predicted.
+        faults, control: the machine's own record; None where there is none. Never compared with
+            another account's, only with the trace of this one.
     """
 
     name: str
@@ -123,12 +134,22 @@ class Account:
     rest: bytes = b""
     state: tuple[StateDigest, ...] = ()
     partial: bool = False
+    faults: tuple[MachineFault, ...] | None = None
+    control: ControlRegisters | None = None
 
     @classmethod
     def observed(cls, observation: Observation) -> Account:
         """What a backend showed."""
         events, rest = _decode(observation.trace)
-        return cls(observation.backend, observation.outcome, events, rest, observation.state)
+        return cls(
+            observation.backend,
+            observation.outcome,
+            events,
+            rest,
+            observation.state,
+            faults=observation.faults,
+            control=observation.control,
+        )
 
     @classmethod
     def expected(cls, expectation: Expectation) -> Account:
@@ -163,6 +184,16 @@ def canonical_value(field: Field, value: int) -> int | None:
     return value if field.mask is None else value & field.mask
 
 
+def compared_part(event: Event) -> Event:
+    """The event with nothing but what is compared: masked, and without what is ignored."""
+    values = {
+        field.name: canonical_value(field, event.fields[field.name])
+        for field in _layout(event)
+        if field.name in event.fields
+    }
+    return Event(event.kind, {name: value for name, value in values.items() if value is not None})
+
+
 def _canonical_event(event: Event) -> tuple[object, ...]:
     return event.kind, *(
         canonical_value(field, event.fields[field.name]) for field in _layout(event)
@@ -185,7 +216,7 @@ def _how(field: Field, left: int, right: int) -> str:
         return " instead of ".join(names) if names[0] != names[1] else "differs"
     if field.name in _DIGESTS:
         return "differs"
-    if field.mask is not None:
+    if field.as_bits or field.mask is not None:
         added, lost = right & ~left, left & ~right
         return "bits" + (f"+{added:#x}" if added else "") + (f"-{lost:#x}" if lost else "")
     return "higher" if right > left else "lower"

@@ -5,11 +5,19 @@ from __future__ import annotations
 from conformance.case.case import Case
 from conformance.judge.compare import UNTRACED, Compared, Difference, How
 from conformance.observe.trace import Event
+from conformance.oracle.expectation import Expectation
 from conformance.protocol import PROTOCOL
 
-__all__ = ["signature"]
+__all__ = ["backend_cause", "signature"]
 
-_MEMORY = {Compared.STATE: "memory", Compared.KERNEL_TRACE: "kernel trace"}
+_PREFIXES = {
+    Compared.STATE: "memory",
+    Compared.KERNEL_TRACE: "kernel trace",
+}
+
+_FAULT = "fault"
+_ATTEMPTED = "attempted"
+_NOT_ALIKE = "fault or none"
 
 
 def signature(culprit: str, difference: Difference, case: Case) -> str:
@@ -21,7 +29,64 @@ def signature(culprit: str, difference: Difference, case: Case) -> str:
     if operation := _operation(difference, case):
         words.append(f"after {operation}")
     words.append(f"({case.machine.paging})")
-    return " ".join(words).encode("unicode_escape").decode("ascii")
+    return _ascii(" ".join(words))
+
+
+def backend_cause(
+    difference: Difference, case: Case, expectation: Expectation | None, shown: int = 0
+) -> str:
+    """The words after the culprit where that is a backend.
+
+    An engine breaks a rule of the manual wherever the rule applies: one cause, whatever the
+    operation, the ring and the paging mode. Without a rule, these tell causes apart.
+
+    Args:
+        difference: from what the oracle expects, or from who agrees with it.
+        case: what was run.
+        expectation: the oracle's, with the rules; None without one.
+        shown: how many events the backend showed: where its run was cut short, the rule of the one
+            that should have come next.
+    """
+    rules = {} if expectation is None else expectation.rules
+    index = difference.index
+    if difference.compared is Compared.OUTCOME and difference.outcomes[1] in UNTRACED:
+        index = shown
+    rule = None if index is None else rules.get(index)
+    if rule is None:
+        return signature("", difference, case).removeprefix(": ")
+    return _ascii(f"{_broken(difference)}: {rule.name}")
+
+
+def _ascii(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def _broken(difference: Difference) -> str:
+    """What differs where a rule decides it; the rule's name says the rest."""
+    left, right = difference.left, difference.right
+    if left is None or right is None:
+        return _what(difference)  # a run cut short, too
+    kinds = {left.kind, right.kind}
+    if kinds == {_FAULT, _ATTEMPTED}:
+        return _NOT_ALIKE
+    if difference.how is not How.FIELDS:
+        return _what(difference)
+    if kinds == {_ATTEMPTED}:
+        return "attempted.value"  # its outcome says no more: the fault itself would differ
+    fields = [
+        f"{field.name} {field.how}" if field.how.startswith("bits") else field.name
+        for field in difference.fields
+    ]
+    if kinds != {_FAULT}:
+        return f"{_about(left, difference.compared)}.{', '.join(fields)}"
+    if "vector" in fields:
+        # Translation is the last check of an access: where it decides on one side only, the other
+        # side's check was passed there.
+        vectors = [event.fields["vector"] for event in (left, right)]
+        passed = PROTOCOL.code("exception", "page_fault") in vectors
+        return _NOT_ALIKE if passed else _what(difference)
+    # The other fields of a wrong fault follow from the first.
+    return f"{_named(left.kind, difference.compared)}.{fields[0]}"
 
 
 def _what(difference: Difference) -> str:
@@ -52,7 +117,13 @@ def _about(event: Event, compared: Compared) -> str:
         for field in layout
         if field.key and field.name in event.fields
     ]
-    return _MEMORY.get(compared, event.kind) + (f"[{', '.join(keys)}]" if keys else "")
+    return _named(event.kind, compared) + (f"[{', '.join(keys)}]" if keys else "")
+
+
+def _named(kind: str, compared: Compared) -> str:
+    if compared is Compared.MACHINE_RECORD:
+        return f"record of {kind}"
+    return _PREFIXES.get(compared, kind)
 
 
 def _operation(difference: Difference, case: Case) -> str:

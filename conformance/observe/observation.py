@@ -11,7 +11,14 @@ from functools import lru_cache
 
 from conformance.protocol import StateRegion
 
-__all__ = ["Observation", "Outcome", "StateDigest", "fletcher"]
+__all__ = [
+    "ControlRegisters",
+    "MachineFault",
+    "Observation",
+    "Outcome",
+    "StateDigest",
+    "fletcher",
+]
 
 
 class Outcome(StrEnum):
@@ -87,6 +94,36 @@ def _block_sums(block: bytes) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineFault:
+    """An exception whose handler the machine entered, as the engine itself recorded it.
+
+    Software interrupts count; vectors from 32 up do not. What the engine does not say is None.
+
+    Attributes:
+        vector: of the handler that was entered: a double fault, not the faults that made it.
+        error_code: None also where the vector has none.
+        cr2: of a page fault.
+        eip: the saved instruction pointer.
+    """
+
+    vector: int
+    error_code: int | None = None
+    cr2: int | None = None
+    eip: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRegisters:
+    """The control registers at the end, read from outside; None where the engine does not say."""
+
+    cr0: int
+    cr2: int
+    cr3: int
+    cr4: int
+    efer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What one backend did with one case.
 
@@ -99,6 +136,9 @@ class Observation:
             kernel came to its end.
         console: the last bytes the guest printed, bounded; never compared.
         command: the engine's exact command line.
+        faults: the machine's own record of the exceptions, in their order; None where the engine
+            keeps none.
+        control: the control registers at the end; None where they were not read.
     """
 
     backend: str
@@ -108,3 +148,5 @@ class Observation:
     state: tuple[StateDigest, ...] = ()
     console: bytes = b""
     command: tuple[str, ...] = ()
+    faults: tuple[MachineFault, ...] | None = None
+    control: ControlRegisters | None = None

@@ -17,7 +17,7 @@ from conformance.engine.finding import Finding
 from conformance.engine.harness import Harness
 from conformance.engine.setup import Probed
 from conformance.judge.verdict import Status
-from conformance.report.finding_text import describe
+from conformance.report.finding_text import describe, known_lines
 
 __all__ = ["RunConsole"]
 
@@ -26,6 +26,7 @@ _STYLES = {
     Status.DIVERGE: "bold red",
     Status.INCONCLUSIVE: "yellow",
     Status.FLAKY: "yellow",
+    Status.KNOWN: "cyan",
 }
 
 
@@ -115,6 +116,9 @@ class RunConsole:
             count = harness.verdicts[status]
             line.append(f" {count} {status} ", style=_STYLES[status] if count else "dim")
         self._console.print(line)
+        for known in known_lines(harness):
+            stale = known in harness.stale_lines()
+            self._print(known, _STYLES[Status.DIVERGE if stale else Status.KNOWN])
         if harness.findings and harness.folder is not None:
             self._print(f"divergences are in {harness.folder / 'divergences'}")
         for file in files:

@@ -19,8 +19,8 @@ from conformance.judge.compare import (
 from conformance.judge.verdict import Verdict
 from conformance.observe.observation import Observation, StateDigest
 from conformance.observe.trace import Event
-from conformance.oracle.expectation import Expectation
 from conformance.protocol import PROTOCOL
+from conformance.report.symbols import Symbols
 
 __all__ = ["as_json", "show"]
 
@@ -47,67 +47,74 @@ class _Side:
     note: str = ""
     extra: tuple[tuple[str, str], ...] = ()
 
-    def __str__(self) -> str:
-        return " ".join([str(self.event), *(f"{name}={text}" for name, text in self.extra)])
+    def line(self, symbols: Symbols) -> str | None:
+        """All of it on one line; None where nothing stands."""
+        if self.event is None:
+            return None
+        extra = (f"{name}={text}" for name, text in self.extra)
+        return " ".join([symbols.line(self.event), *extra])
 
 
 def show(
     verdict: Verdict,
     observations: Sequence[Observation],
-    expectation: Expectation | None,
+    symbols: Symbols | None = None,
     context: int = 5,
 ) -> str:
     """The first difference with up to `context` events before it, a column for each side.
 
-    What differs is marked with `>`. At most 100 columns; ends with a newline. Where there is no
-    difference to show, the verdict's reason.
+    Instruction pointers are shown with the image's `symbols`. What differs is marked with `>`. At
+    most 100 columns; ends with a newline. Where there is no difference to show, the verdict's
+    reason.
     """
     difference = verdict.difference
     if difference is None:
         return "\n".join(_wrap(verdict.reason, _WIDTH)) + "\n"
-    accounts = _accounts(observations, expectation)
+    symbols = symbols or Symbols()
+    accounts = _accounts(verdict, observations)
     sides = _sides(verdict, difference, accounts)
     lines = _wrap(f"first difference: {_place(difference)}", _WIDTH)
     before = _context(difference, accounts, context)
     if before and difference.index is None:
         lines.extend(_wrap(f"the last events of {difference.names[1]}:", _WIDTH))
     for number, event in before:
-        first, *others = _wrap(str(event), _WIDTH - _MARGIN - 2)
+        first, *others = _wrap(symbols.line(event), _WIDTH - _MARGIN - 2)
         lines.append(f"{number:>{_MARGIN}}  {first}")
         lines.extend(" " * (_MARGIN + 2) + other for other in others)
-    lines.extend(_columns([_block(side, sides[0], difference) for side in sides]))
+    lines.extend(_columns([_block(side, sides[0], difference, symbols) for side in sides]))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def as_json(
     verdict: Verdict,
     observations: Sequence[Observation],
-    expectation: Expectation | None,
+    symbols: Symbols | None = None,
     context: int = 5,
 ) -> dict[str, object] | None:
     """The same as plain data; None where there is no difference to show."""
     difference = verdict.difference
     if difference is None:
         return None
-    accounts = _accounts(observations, expectation)
+    symbols = symbols or Symbols()
+    accounts = _accounts(verdict, observations)
     sides = _sides(verdict, difference, accounts)
     return {
         "index": difference.index,
         "compared": str(difference.compared),
         "how": str(difference.how),
-        "context": [str(event) for _, event in _context(difference, accounts, context)],
-        "sides": {side.title: None if side.event is None else str(side) for side in sides},
+        "context": [symbols.line(event) for _, event in _context(difference, accounts, context)],
+        "sides": {side.title: side.line(symbols) for side in sides},
         "fields": {field.name: field.how for field in difference.fields},
     }
 
 
 def _accounts(
-    observations: Sequence[Observation], expectation: Expectation | None
+    verdict: Verdict, observations: Sequence[Observation]
 ) -> dict[str, tuple[Account, str]]:
     """Each account and its outcome's detail, by name."""
     accounts = {each.backend: (Account.observed(each), each.detail) for each in observations}
-    if expectation is not None:
-        accounts[ORACLE] = (Account.expected(expectation), "")
+    if verdict.expectation is not None:
+        accounts[ORACLE] = (Account.expected(verdict.expectation), "")
     return accounts
 
 
@@ -118,6 +125,10 @@ def _place(difference: Difference) -> str:
         return f"memory at the end, {_region(difference)}, read from outside"
     if difference.compared is Compared.KERNEL_TRACE:
         return f"event {difference.index}, the kernel's own record of its memory"
+    if difference.compared is Compared.MACHINE_RECORD:
+        if difference.index is None:
+            return "after the last fault that the kernel recorded"
+        return f"event {difference.index}, the kernel's record of what the machine recorded too"
     return f"event {difference.index} of the trace"
 
 
@@ -145,6 +156,12 @@ def _sides(
         return [
             _Side(f"{name}: memory, read from outside", difference.left, "(not read)"),
             _Side(f"{name}: what the kernel says", difference.right),
+        ]
+    if difference.compared is Compared.MACHINE_RECORD:
+        name = difference.names[1]
+        return [
+            _Side(f"{name}: the machine's own record", difference.left, "(nothing)"),
+            _Side(f"{name}: what the kernel recorded", difference.right, "(nothing)"),
         ]
     sides = []
     for names in verdict.clusters:
@@ -179,7 +196,7 @@ def _detail(detail: str) -> tuple[tuple[str, str], ...]:
     return (("detail", detail),) if detail else ()
 
 
-def _block(side: _Side, first: _Side, difference: Difference) -> list[str]:
+def _block(side: _Side, first: _Side, difference: Difference, symbols: Symbols) -> list[str]:
     """The lines of a column."""
     lines = _wrap(side.title, _BLOCK)
     lines.append("-" * max(len(line) for line in lines))
@@ -190,7 +207,7 @@ def _block(side: _Side, first: _Side, difference: Difference) -> list[str]:
     else:
         marks |= _marks(side.event, first.event, difference)
         lines.extend(_wrap(f"{'>' if 'kind' in marks else ' '} {side.event.kind}", _BLOCK))
-        rows.extend((name, side.event.show(name)) for name in side.event.fields)
+        rows.extend((name, symbols.show(side.event, name)) for name in side.event.fields)
     rows.extend(side.extra)
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:

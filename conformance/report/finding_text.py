@@ -8,7 +8,7 @@ from conformance.engine.harness import Harness
 from conformance.judge.verdict import Status
 from conformance.report.difference import show
 
-__all__ = ["describe", "describe_case", "summary"]
+__all__ = ["describe", "describe_case", "known_lines", "summary"]
 
 _REGIONS_SHOWN = 8
 _OPERATIONS_SHOWN = 12
@@ -25,10 +25,17 @@ def describe(finding: Finding) -> str:
         f"  culprit   {one_line(verdict.culprit)}",
         f"  why       {one_line(verdict.reason)}",
         f"  seen in   {instances} of suite {one_line(finding.suite)}",
-        *describe_case(finding),
     ]
+    for recognised in result.known:
+        known = recognised.divergence
+        lines.append(f"  known     {one_line(f'{recognised.backend}: {known.sentence}')}")
+        lines.append(
+            f"            {one_line(', '.join(filter(None, (known.section, known.link))))}"
+        )
+    lines += [f"  permitted {one_line(choice)}" for choice in verdict.choices]
+    lines += describe_case(finding)
     if verdict.difference is not None:
-        lines += ["", show(verdict, result.observations, result.expectation)]
+        lines += ["", show(verdict, result.observations, result.symbols)]
     if finding.path is not None:
         lines += ["", f"  replay    conformance replay {one_line(str(finding.path))}"]
     return "\n".join(lines)
@@ -67,4 +74,13 @@ def summary(harness: Harness) -> list[str]:
     for name, statistics in harness.runner.statistics.items():
         lines.append(f"{name}: {statistics.counted} cases, {statistics.seconds:.1f} s")
     lines += [one_line(f"skipped {each.what}: {each.reason}") for each in harness.skipped]
-    return lines
+    return lines + known_lines(harness)
+
+
+def known_lines(harness: Harness) -> list[str]:
+    """The known divergences that were seen, and those that were not where they should have been."""
+    lines = [
+        one_line(f"known {count} x {known.name}: {known.sentence}")
+        for known, count in harness.known_counts.items()
+    ]
+    return lines + [one_line(stale) for stale in harness.stale_lines()]

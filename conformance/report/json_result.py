@@ -11,6 +11,7 @@ from conformance.case.image import Image
 from conformance.engine.finding import Finding
 from conformance.engine.harness import Harness
 from conformance.engine.setup import Probed
+from conformance.judge.known import KnownDivergence
 from conformance.judge.verdict import Status
 from conformance.report.difference import as_json
 
@@ -36,6 +37,8 @@ def dump_result(harness: Harness, usable: Sequence[Probed], images: Sequence[Ima
         },
         "verdicts": {str(status): harness.verdicts[status] for status in Status},
         "divergences": [_divergence(finding) for finding in harness.findings.values()],
+        "known": [_known(known, count) for known, count in harness.known_counts.items()],
+        "stale": harness.stale_lines(),
         "skipped": [{"what": each.what, "reason": each.reason} for each in harness.skipped],
     }
     return json.dumps(form, indent=2) + "\n"
@@ -49,11 +52,22 @@ def _divergence(finding: Finding) -> dict[str, Any]:
         "status": "flaky" if finding.flaky else str(verdict.status),
         "culprit": verdict.culprit,
         "reason": verdict.reason,
+        "permitted": list(verdict.choices),
         "suite": finding.suite,
         "backends": [observation.backend for observation in result.observations],
         "instances": finding.instances,
         "shrunk": finding.shrunk,
         "file": None if finding.path is None else str(finding.path),
         "case": json.loads(dump_case(result.case)),
-        "first_difference": as_json(verdict, result.observations, result.expectation),
+        "first_difference": as_json(verdict, result.observations, result.symbols),
+    }
+
+
+def _known(known: KnownDivergence, count: int) -> dict[str, Any]:
+    return {
+        "signature": known.signature,
+        "count": count,
+        "sentence": known.sentence,
+        "section": known.section,
+        "link": known.link,
     }

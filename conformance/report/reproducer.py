@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from backends import bochs, qemu
@@ -10,7 +9,8 @@ from conformance.case.case import Case
 from conformance.case.codec import dump_case
 from conformance.case.image import Image
 from conformance.case.payload import encode_payload
-from conformance.observe.trace import Event
+from conformance.judge.compare import compared_part
+from conformance.oracle.expectation import Expectation
 
 __all__ = ["write_reproducer"]
 
@@ -50,10 +50,18 @@ case.json     the case itself: conformance replay case.json
 A trace is a header and records; kernel/TRACE.md of the harness describes them, and
 `conformance decode trace-qemu.bin | diff - expected.txt` compares.
 """
+_CHOICES = """\
+
+The manual permits more than one behaviour here; expected.txt has the first of them:
+"""
 
 
-def write_reproducer(folder: Path, case: Case, image: Image, expected: Sequence[Event]) -> None:
+def write_reproducer(folder: Path, case: Case, image: Image, expectation: Expectation) -> None:
     """Write everything that running a case without the harness takes.
+
+    Args:
+        expectation: what the trace should hold; as in `conformance decode`, what is not compared
+            is left out.
 
     Raises:
         OSError: it cannot be written.
@@ -62,8 +70,13 @@ def write_reproducer(folder: Path, case: Case, image: Image, expected: Sequence[
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rom.bin").write_bytes(image.rom(encode_payload(case, echo=True)))
     ram, profile = case.machine.ram_mib, case.machine.cpu_profile
+    readme = _README.format(image=f"{image.name} {image.id.sha256[:12]}")
+    if expectation.choices:
+        rules = {f"- {each.rule.name} ({each.rule.source})\n": None for each in expectation.choices}
+        readme += _CHOICES + "".join(rules)
+    expected = (compared_part(event) for event in expectation.events)
     texts = {
-        "README.txt": _README.format(image=f"{image.name} {image.id.sha256[:12]}"),
+        "README.txt": readme,
         "case.json": dump_case(case),
         "expected.txt": "".join(f"{event}\n" for event in expected),
         "bochsrc": _BOCHSRC.format(ram=ram, cpu=bochs.CPUS[profile]),

@@ -83,7 +83,18 @@ def divergence(
     """The text of the one file that a run on a wrong kernel has left."""
     folder = tmp_path_factory.mktemp("divergence")
     (folder / "small.toml").write_text(dump_map(SMALL))
-    words = ("--backend", "unicorn", "--map", "small.toml", "--cases", 1, "--seed", 7)
+    words = (
+        "--suite",
+        "frames",
+        "--backend",
+        "unicorn",
+        "--map",
+        "small.toml",
+        "--cases",
+        1,
+        "--seed",
+        7,
+    )
     done = run_command(environment, folder, "run", *words, "--image", wrong_image_folder)
     assert done.status == 1, done
     (path,) = (folder / "conformance-results" / "divergences").iterdir()
@@ -99,4 +110,15 @@ def total() -> int:
 @pytest.fixture
 def model(map_file: Path) -> tuple[object, ...]:
     """Words for a short run on the reference model."""
-    return ("--backend", "unicorn", "--map", map_file, "--cases", 3, "--seed", 7)
+    return (
+        "--suite",
+        "frames",
+        "--backend",
+        "unicorn",
+        "--map",
+        map_file,
+        "--cases",
+        3,
+        "--seed",
+        7,
+    )

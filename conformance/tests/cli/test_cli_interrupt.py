@@ -118,7 +118,17 @@ def test_an_interrupted_run_leaves_what_it_has_found(
     map_file: Path,
     tmp_path: Path,
 ) -> None:
-    words = ("run", "--backend", "unicorn", "--map", map_file, "--image", wrong_image_folder)
+    words = (
+        "run",
+        "--suite",
+        "frames",
+        "--backend",
+        "unicorn",
+        "--map",
+        map_file,
+        "--image",
+        wrong_image_folder,
+    )
     run = start(*words, *LONG)
     run.read_until("diverge: kernel or unicorn: reserved[first_frame]")
     assert run.emulators()
@@ -137,7 +147,7 @@ def test_an_interrupted_run_leaves_what_it_has_found(
 def test_an_interrupted_run_of_all_engines_leaves_no_process(
     start: Start, built_in: list[object], map_file: Path, tmp_path: Path
 ) -> None:
-    run = start("run", "--map", map_file, *LONG)
+    run = start("run", "--suite", "frames", "--map", map_file, *LONG)
     run.await_emulators(3)
     status, _ = run.end(signal.SIGINT)
     assert status == 130
@@ -148,7 +158,7 @@ def test_an_interrupted_run_of_all_engines_leaves_no_process(
 def test_a_killed_run_leaves_no_process(
     start: Start, built_in: list[object], map_file: Path
 ) -> None:
-    run = start("run", "--map", map_file, *LONG)
+    run = start("run", "--suite", "frames", "--map", map_file, *LONG)
     emulators = run.await_emulators(3)
     status, _ = run.end(signal.SIGKILL)
     assert status == -signal.SIGKILL

@@ -88,7 +88,7 @@ def test_a_sysfs_folder_is_imported_into_a_file_that_can_be_run_on(
     path = tmp_path / "new" / "mine.json"
     assert json.loads(path.read_text())["name"] == "mine"
     assert load_map_file(path).memory_map == MAP
-    words = ("run", "--backend", "unicorn", "--cases", 1)
+    words = ("run", "--suite", "frames", "--backend", "unicorn", "--cases", 1)
     for given in ("new/mine.json", "memmap"):
         assert conformance(*words, "--map", given).status == 0
 

@@ -13,6 +13,8 @@ from conformance.case.image import Image
 
 Command = Callable[..., Any]
 Words = tuple[object, ...]
+# The whole run takes minutes.
+FRAMES = ("--suite", "frames")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -40,8 +42,10 @@ def test_the_json_result(
         "images": {"i686": {"sha256": image.id.sha256}},
         "seed": 7,
         "backends": {"unicorn": backend},
-        "verdicts": {"agree": total, "diverge": 0, "inconclusive": 0, "flaky": 0},
+        "verdicts": {"agree": total, "diverge": 0, "inconclusive": 0, "flaky": 0, "known": 0},
         "divergences": [],
+        "known": [],
+        "stale": [],
         "skipped": [],
     }
     assert backend.keys() == {"kind", "version", "cases", "runs", "seconds", "traces_sha256"}
@@ -72,7 +76,13 @@ def test_a_divergence(
     assert (done.status, done.errors) == (1, "")
     form = read(tmp_path / "out.json")
     assert form["images"] == {"i686": {"sha256": wrong_image.id.sha256}}
-    assert form["verdicts"] == {"agree": 0, "diverge": total, "inconclusive": 0, "flaky": 0}
+    assert form["verdicts"] == {
+        "agree": 0,
+        "diverge": total,
+        "inconclusive": 0,
+        "flaky": 0,
+        "known": 0,
+    }
     (divergence,) = form["divergences"]
     file = Path(divergence["file"])
     assert {
@@ -81,6 +91,7 @@ def test_a_divergence(
         "signature": "kernel or unicorn: reserved[first_frame].end lower (legacy)",
         "status": "diverge",
         "culprit": "kernel or unicorn",
+        "permitted": [],
         "suite": "frames",
         "backends": ["unicorn"],
         "instances": total,
@@ -138,7 +149,9 @@ def test_a_crash_of_one_engine_is_its_fault_alone(
     conformance: Command, map_file: Path, faulty_binary: str, tmp_path: Path, total: int
 ) -> None:
     configure(tmp_path, faulty_binary, name="crashing", fault="crash", number=0)
-    done = conformance("run", "--map", map_file, "--cases", 3, "--seed", 7, "--json", "out.json")
+    done = conformance(
+        "run", *FRAMES, "--map", map_file, "--cases", 3, "--seed", 7, "--json", "out.json"
+    )
     assert done.status == 1
     form = read(tmp_path / "out.json")
     (divergence,) = form["divergences"]
@@ -150,7 +163,9 @@ def test_what_does_not_come_back_is_flaky_and_no_divergence(
     conformance: Command, map_file: Path, faulty_binary: str, tmp_path: Path, total: int
 ) -> None:
     configure(tmp_path, faulty_binary, name="moody", fault="crash", number=2)
-    done = conformance("run", "--map", map_file, "--cases", 3, "--seed", 7, "--json", "out.json")
+    done = conformance(
+        "run", *FRAMES, "--map", map_file, "--cases", 3, "--seed", 7, "--json", "out.json"
+    )
     assert done.status == 3
     form = read(tmp_path / "out.json")
     # Every third case of a process.
@@ -159,6 +174,7 @@ def test_what_does_not_come_back_is_flaky_and_no_divergence(
         "diverge": 0,
         "inconclusive": 0,
         "flaky": total // 3,
+        "known": 0,
     }
     (divergence,) = form["divergences"]
     assert divergence["status"] == "flaky"
@@ -172,7 +188,7 @@ def test_what_is_skipped_is_listed_with_its_reason(
         '[backends.model]\nkind = "unicorn"\n'
         '[backends.missing]\nkind = "qemu"\nbinary = "/nonexistent/qemu"\n'
     )
-    words = ("run", "--map", map_file, "--cases", 1, "--json", "out.json")
+    words = ("run", *FRAMES, "--map", map_file, "--cases", 1, "--json", "out.json")
     done = conformance(*words)
     assert done.status == 0
     (skipped,) = read(tmp_path / "out.json")["skipped"]
@@ -195,7 +211,7 @@ def test_a_terminal_gets_no_escape_sequence_from_an_engine(
     assert "\x1b" not in done.output + done.errors
     assert "\x07" not in done.output + done.errors
     assert done.status == 0  # whoever does not start does not take part
-    done = conformance("run", "--backend", "evil", *model[2:], "--json", "out.json")
+    done = conformance("run", "--backend", "evil", *FRAMES, *model[4:], "--json", "out.json")
     assert done.status == 3
     assert "\x1b" not in done.output + done.errors + (tmp_path / "out.json").read_text()
     assert "\\x1b[31mred" in done.output
@@ -204,7 +220,9 @@ def test_a_terminal_gets_no_escape_sequence_from_an_engine(
 def test_three_engines_agree(
     conformance: Command, built_in: list[object], map_file: Path, tmp_path: Path, total: int
 ) -> None:
-    done = conformance("run", "--map", map_file, "--cases", 3, "--seed", 7, "--json", "out.json")
+    done = conformance(
+        "run", *FRAMES, "--map", map_file, "--cases", 3, "--seed", 7, "--json", "out.json"
+    )
     assert (done.status, done.errors) == (0, "")
     form = read(tmp_path / "out.json")
     assert list(form["backends"]) == ["qemu", "bochs", "unicorn"]

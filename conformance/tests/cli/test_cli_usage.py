@@ -21,7 +21,7 @@ MISTAKES = {
     "an unknown backend": ("run --backend nonsense", "no backend 'nonsense'; configured: qemu, b"),
     "a misspelt backend": ("run --backend unicron", "did you mean 'unicorn'?"),
     "a backend twice": ("run --backend qemu --backend qemu", "named twice"),
-    "an unknown suite": ("run --suite nonsense", "no suite 'nonsense'; known: frames"),
+    "an unknown suite": ("run --suite nonsense", "no suite 'nonsense'; known: faults, frames"),
     "a misspelt suite": ("run --suite frame", "did you mean 'frames'?"),
     "no cases": ("run --cases 0", "'--cases': 0 is not in the range"),
     "cases that are no number": ("run --cases many", "'--cases': 'many' is not a valid integer"),
@@ -53,6 +53,12 @@ MISTAKES = {
     ),
     "replay of nothing": ("replay", "Missing argument 'CASE.json'"),
     "an unknown map": ("maps show dell", "no memory map 'dell' among"),
+    "an unknown known divergence": ("known show nonsense", "no known divergence 'nonsense' among"),
+    "a known divergence without words": ("known add case.json", "Missing option '--"),
+    "a plain case as a known divergence": (
+        "known add case.json --sentence x --section y --versions >=1",
+        "case.json: holds no divergence of a backend",
+    ),
     "an import of nothing": ("maps import nowhere.log", "nowhere.log: cannot be read"),
     "an import of what is no map": ("maps import truncated.json", "truncated.json: "),
     "an import of a folder that is none": ("maps import .", "has no entry: expected folders 0, 1"),
@@ -155,7 +161,7 @@ def examples() -> Iterator[str]:
 EXAMPLES = sorted(set(examples()))
 
 
-@pytest.mark.parametrize("name", ["", "run", "replay", "build", "export"])
+@pytest.mark.parametrize("name", ["", "run", "replay", "build", "export", "known"])
 def test_the_help_has_examples(name: str) -> None:
     assert "Example" in (ALL[name].epilog or "")
 

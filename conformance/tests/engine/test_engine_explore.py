@@ -16,7 +16,7 @@ from conformance.case.image import Image
 from conformance.case.program import Count
 from conformance.case.strategies import cases
 from conformance.engine.explore import explore, shrink
-from conformance.engine.harness import signature_of
+from conformance.engine.harness import causes_of
 from conformance.engine.runner import Result, Runner
 
 MakeRunner = Callable[..., Runner]
@@ -27,11 +27,11 @@ class Exploration:
     """What an exploration ran."""
 
     cases: list[Case] = field(default_factory=list)
-    causes: dict[Case, str] = field(default_factory=dict)
+    causes: dict[Case, tuple[str, ...]] = field(default_factory=dict)
 
     def note(self, result: Result) -> None:
         self.cases.append(result.case)
-        self.causes[result.case] = signature_of(result.verdict)
+        self.causes[result.case] = causes_of(result.verdict)
 
 
 def exploration(
@@ -93,20 +93,20 @@ def test_a_strategy_that_has_no_more_ends_the_exploration(
 def shrunk(runner: Runner, strategy: SearchStrategy[Case], *, in_time: bool = True) -> list[Result]:
     """The ever smaller cases of the first cause that an exploration finds."""
     done = exploration(runner, strategy, count=25, seed=5)
-    (signature,) = set(done.causes.values()) - {""}
+    ((signature,),) = set(done.causes.values()) - {()}
     results: list[Result] = []
     shrink(
         runner,
         strategy,
         signature,
-        cause=lambda result: signature_of(result.verdict),
+        causes=lambda result: causes_of(result.verdict),
         cases=25,
         seed=5,
         known=done.causes,
         on_smaller=results.append,
         in_time=lambda: in_time,
     )
-    assert all(signature_of(each.verdict) == signature for each in results)
+    assert all(causes_of(each.verdict) == (signature,) for each in results)
     return results
 
 
@@ -127,19 +127,19 @@ def test_what_is_known_is_not_run_again(
     miscounting: Runner, strategy: SearchStrategy[Case]
 ) -> None:
     done = exploration(miscounting, strategy, count=25, seed=5)
-    (signature,) = set(done.causes.values()) - {""}
+    ((signature,),) = set(done.causes.values()) - {()}
     innocent = {case for case, cause in done.causes.items() if not cause}
     ran: list[Case] = []
 
-    def cause(result: Result) -> str:
+    def causes(result: Result) -> tuple[str, ...]:
         ran.append(result.case)
-        return signature_of(result.verdict)
+        return causes_of(result.verdict)
 
     shrink(
         miscounting,
         strategy,
         signature,
-        cause=cause,
+        causes=causes,
         cases=25,
         seed=5,
         known=done.causes,

@@ -125,20 +125,32 @@ def test_a_session_is_kept_for_each_of_the_newest_machines(
     make_runner: MakeRunner, recording: RecordingBackend, small_case: Case
 ) -> None:
     runner = make_runner(recording)
-    for ram_mib in (16, 32, 16, 64, 16, 32):
+    sizes = [16, 32, 64, 128, 16, 256, 32]
+    for ram_mib in sizes:
         assert runner.run(on(small_case, ram_mib)).agrees
     runner.close()
     events = [event for event in recording.log if event[0] != "run"]
-    assert events[:6] == [
+    assert events[:8] == [
         ("open", 16),
         ("open", 32),
-        ("close", 32),  # 16 was used since
         ("open", 64),
+        ("open", 128),
+        ("close", 32),  # 16 was used since
+        ("open", 256),
         ("close", 64),
         ("open", 32),
     ]
-    assert sorted(events[6:]) == [("close", 16), ("close", 32)]
-    assert [ram_mib for what, ram_mib in recording.log if what == "run"] == [16, 32, 16, 64, 16, 32]
+    assert sorted(events[8:]) == [("close", 16), ("close", 32), ("close", 128), ("close", 256)]
+    assert [ram_mib for what, ram_mib in recording.log if what == "run"] == sizes
+
+
+def test_a_session_serves_all_paging_modes(
+    make_runner: MakeRunner, recording: RecordingBackend, small_case: Case
+) -> None:
+    runner = make_runner(recording)
+    for paging in ("legacy", "pae", "legacy"):
+        runner.run(replace(small_case, machine=Machine(paging=paging)))
+    assert [what for what, _ in recording.log] == ["open", "run", "run", "run"]
 
 
 def test_a_fresh_run_has_a_session_of_its_own(

@@ -8,10 +8,24 @@ import pytest
 
 from conformance.case.case import Case
 from conformance.case.image import ImageId
-from conformance.case.program import Allocate, AllocateRun, Count, Dump, Program
+from conformance.case.program import (
+    Allocate,
+    AllocateRun,
+    Count,
+    Dump,
+    Probe,
+    Program,
+    ReadEntry,
+)
 from conformance.judge.blame import judge
 from conformance.judge.verdict import Verdict
-from conformance.observe.observation import Observation, Outcome, StateDigest
+from conformance.observe.observation import (
+    ControlRegisters,
+    MachineFault,
+    Observation,
+    Outcome,
+    StateDigest,
+)
 from conformance.observe.trace import Event, encode
 from conformance.oracle.expectation import Expectation
 from conformance.protocol import PROTOCOL
@@ -41,10 +55,19 @@ class World:
         state: tuple[StateDigest, ...] | None = None,
         rest: bytes = b"",
         detail: str = "",
+        faults: tuple[MachineFault, ...] | None = None,
+        control: ControlRegisters | None = None,
     ) -> Observation:
         """A backend's observation: right, unless told otherwise."""
-        trace = encode(self.events if events is None else events) + rest
-        return Observation(backend, outcome, detail, trace, self.state if state is None else state)
+        return Observation(
+            backend,
+            outcome,
+            detail,
+            encode(self.events if events is None else events) + rest,
+            self.state if state is None else state,
+            faults=faults,
+            control=control,
+        )
 
     def index(self, kind: str, nth: int = 0) -> int:
         """Where the nth event of a kind is."""
@@ -75,7 +98,7 @@ class World:
 
     def judge(self, *observations: Observation, oracle: bool = True) -> Verdict:
         """The verdict with this world's expectation, or without one."""
-        return judge(self.case, self.expectation if oracle else None, observations)
+        return judge(self.case, (lambda _: self.expectation) if oracle else None, observations)
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +129,22 @@ def world() -> World:
         "stack_limit": 0xFFFFFFFF,
     }
     region = {"index": 0, "base": 0, "length": 0x9FC00, "type": 1, "entry_size": 20}
+    paging = {"cr0": 0xE0010011, "cr3": 0x130000, "cr4": 0, "efer": 0, "features": 3}
+    fault = {
+        "operation": 4,
+        "vector": PROTOCOL.code("exception", "page_fault"),
+        "error_code": 9,
+        "cr2": 0x40000000,
+        "eip": 0xC0101234,
+        "esp": 0xC0150000,
+        "cpl": 0,
+        "stack": PROTOCOL.code("stack_kind", "probe"),
+        "stack_number": 0,
+    }
+    control = {"cr0": 0xE0010011, "cr2": 0x40000000, "cr3": 0x130000, "cr4": 0, "efer": 0}
     events = (
         Event("entry", entry),
-        Event("paging", {"cr0": 0xE0010011, "cr3": 0x130000}),
+        Event("paging", paging),
         Event("region", region),
         Event("map_end", {"entries": 1, "problem": 0}),
         Event("pass", {"pass": _PASS["all_used"], "free_frames": 0}),
@@ -122,8 +158,13 @@ def world() -> World:
         Event("counted", {"operation": 2, "free_frames": 157}),
         Event("free_range", {"operation": 3, "first": 2, "end": 159}),
         Event("dumped", {"operation": 3, "ranges": 1, "frames": 157}),
+        Event("fault", fault),
+        Event("attempted", {"operation": 4, "outcome": 1, "value": 0}),
+        Event("entry_read", {"operation": 5, "level": 0, "value": 0x130067}),
+        Event("control", control),
         *claims,
-        Event("completed", {"operations": 4}),
+        Event("completed", {"operations": 6}),
     )
-    program = Program((Allocate(), AllocateRun(4096), Count(), Dump()))
+    probe, read = Probe(0x40000000), ReadEntry(0x40000000, "page_table")
+    program = Program((Allocate(), AllocateRun(4096), Count(), Dump(), probe, read))
     return World(Case(ImageId("i686", "0" * 64), program=program), events, state)

@@ -17,6 +17,7 @@ from conformance.judge.compare import (
     compare,
     compare_claims,
     compare_events,
+    compared_part,
     differing_fields,
 )
 from conformance.observe.observation import Outcome
@@ -51,6 +52,20 @@ def test_a_masked_field_differs_in_bits():
     assert hows(before, Event("paging", {"cr0": 0x80000003, "cr3": 0})) == {}
 
 
+def test_a_field_that_counts_in_bits_differs_in_bits():
+    before, after = (Event("fault", {"error_code": code}) for code in (0x9, 0xA))
+    assert hows(before, after) == {"error_code": "bits+0x2-0x1"}
+    assert hows(after, before) == {"error_code": "bits+0x1-0x2"}
+
+
+def test_what_is_ignored_does_not_differ_and_what_is_compared_can_be_told():
+    one, other = (Event("control", {"cr0": 0xE0010011, "cr2": cr2}) for cr2 in (0, 5))
+    assert hows(one, other) == {}
+    assert compared_part(one) == compared_part(other) == Event("control", {"cr0": 0x80010001})
+    strange = Event("undecodable", {"offset": 7})
+    assert compared_part(strange) == strange
+
+
 def test_an_omitted_field_does_not_differ():
     assert (
         hows(Event("ready", {"lowest": 1}), Event("ready", {"free_frames": 5, "lowest": 1})) == {}
@@ -61,10 +76,11 @@ def test_an_omitted_field_does_not_differ():
 def test_the_protocol_says_how_a_field_is_compared(monkeypatch, rule):
     text = resource("protocol.toml").read_text(encoding="utf-8")
     before = '{ name = "cr3", type = "u32" }'
-    assert before in text
+    assert before in text.partition("[event.paging]")[2]
     after = f'{{ name = "cr3", type = "u32", compare = "{rule}", reason = "a test" }}'
     monkeypatch.setattr(module, "PROTOCOL", load(text.replace(before, after)))
-    one, other = (Event("paging", {"cr0": 1, "cr3": value}) for value in (0x1000, 0x2000))
+    rest = {"cr0": 1, "cr4": 0, "efer": 0, "features": 0}
+    one, other = (Event("paging", {**rest, "cr3": value}) for value in (0x1000, 0x2000))
     accounts = [Account("x", Outcome.COMPLETED, (event,)) for event in (one, other)]
     same = rule is Comparison.IGNORED
     assert (differing_fields(one, other) == ()) is same

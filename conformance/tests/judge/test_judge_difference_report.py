@@ -10,20 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.judge.blame import judge
-from conformance.observe.observation import Outcome
+from conformance.observe.observation import MachineFault, Outcome
 from conformance.observe.trace import Event
+from conformance.oracle.expectation import Choice, Expectation, Rule
 from conformance.report.difference import as_json, show
+from conformance.report.symbols import Symbols
 
 
 def shown(world, *observations, expectation=None, **options):
-    expectation = expectation or world.expectation
-    verdict = judge(world.case, expectation, observations)
-    return show(verdict, observations, expectation, **options)
+    expected = expectation or world.expectation
+    verdict = judge(world.case, lambda _: expected, observations)
+    return show(verdict, observations, **options)
 
 
 def data(world, *observations, **options):
-    verdict = judge(world.case, world.expectation, observations)
-    return as_json(verdict, observations, world.expectation, **options)
+    verdict = judge(world.case, lambda _: world.expectation, observations)
+    return as_json(verdict, observations, **options)
 
 
 def text(block):
@@ -104,7 +106,7 @@ def test_the_kernels_own_record(world):
     expectation = replace(world.expectation, state=())
     wrong = world.observe("qemu", state=world.corrupted("frame_owned"))
     assert shown(world, wrong, expectation=expectation, context=0) == text("""
-        first difference: event 16, the kernel's own record of its memory
+        first difference: event 20, the kernel's own record of its memory
 
               qemu: memory, read from outside    qemu: what the kernel says
               -------------------------------    --------------------------
@@ -113,6 +115,80 @@ def test_the_kernels_own_record(world):
                   words     16                       words     16
               >   checksum  0x1111111020202120   >   checksum  0x1111111020202020
         """)
+
+
+def test_the_machines_own_record(world):
+    machine = MachineFault(vector=14, error_code=0xB, eip=0xC0101234)
+    wrong = world.observe("qemu", faults=(machine,))
+    right = replace(wrong, backend="bochs", faults=(replace(machine, error_code=9),))
+    symbols = Symbols({"fault_at_read_4": 0xC0101234, "kernel_image_end": 0xC0110000})
+    assert shown(world, wrong, right, symbols=symbols, context=0) == text("""
+        first difference: event 15, the kernel's record of what the machine recorded too
+
+              qemu: the machine's own record                 qemu: what the kernel recorded
+              ------------------------------                 ------------------------------
+                fault                                          fault
+                  vector      page_fault                         operation     4
+              >   error_code  11                                 vector        page_fault
+                  eip         fault_at_read_4 (0xc0101234)   >   error_code    9
+                                                                 cr2           0x40000000
+                                                                 eip           fault_at_read_4
+                                                                               (0xc0101234)
+                                                                 esp           0xc0150000
+                                                                 cpl           0
+                                                                 stack         probe
+                                                                 stack_number  0
+        """)
+    missing = world.observe("qemu", faults=(machine, machine))
+    found = data(world, missing, replace(right, faults=(replace(machine, error_code=9),)))
+    assert (found["compared"], found["how"], found["index"]) == ("machine-record", "fields", 15)
+
+
+def test_a_fault_that_the_kernel_did_not_record(world):
+    machine = MachineFault(vector=14)
+    wrong = world.observe("qemu", faults=(machine, MachineFault(vector=13)))
+    found = shown(world, wrong, world.observe("bochs", faults=(machine,)), context=0)
+    assert found.startswith("first difference: after the last fault that the kernel recorded\n")
+    assert "vector  general_protection" in found
+    assert "> (nothing)" in found
+
+
+def test_an_instruction_pointer_has_a_name(world):
+    symbols = Symbols({"fault_at_write_4": 0xC0101200, "kernel_image_end": 0xC0110000})
+    wrong = world.observe("unicorn", world.changed("attempted", value=1))
+    observations = wrong, world.observe("qemu")
+    words = shown(world, *observations, symbols=symbols, context=1).split()
+    assert "eip=fault_at_write_4+0x34 (0xc0101234)" in " ".join(words)
+    assert "eip=0xc0101234" in shown(world, *observations, context=1)
+    found = data(world, *observations, symbols=symbols, context=1)
+    assert "eip=fault_at_write_4+0x34 (0xc0101234)" in found["context"][0]
+
+
+def test_the_oracles_column_is_what_it_was_measured_against(world):
+    """The expectation that follows the choice of whoever is shown, not somebody else's."""
+    index = world.index("entry_read")
+    rule = Rule("accessed flag", "SDM vol. 3, 4.8")
+
+    def predict(witness):
+        value = witness[index].fields["value"]
+        choice = Choice(index, rule, 2, int(value == 7))
+        return Expectation(
+            Outcome.COMPLETED,
+            world.changed("entry_read", value=value),
+            world.state,
+            choices=(choice,),
+        )
+
+    chose = list(world.changed("entry_read", value=7))
+    chose[-1] = Event("completed", {"operations": 9})
+    wrong = world.observe("qemu", tuple(chose))
+    observations = wrong, world.observe("bochs")
+    verdict = judge(world.case, predict, observations)
+    assert verdict.difference.names == ("oracle", "qemu")
+    assert verdict.expectation.events[index].fields["value"] == 7
+    found = show(verdict, observations)
+    (row,) = [line.split() for line in found.splitlines() if "operations" in line]
+    assert row == [">", "operations", "6", ">", "operations", "6", ">", "operations", "9"]
 
 
 def test_without_a_difference_there_is_the_reason(world):
@@ -145,7 +221,7 @@ def test_a_column_shows_what_a_backend_saw_where_the_oracle_leaves_it_open(world
     wrong = world.observe("bochs", world.changed("paging", cr0=0))
     found = shown(world, wrong, world.observe("qemu"), expectation=expectation)
     assert "oracle, qemu" in found
-    assert found.count("cr3  0x130000") == 2
+    assert found.count("cr3       0x130000") == 2
 
 
 def test_every_side_that_differs_is_marked(world):

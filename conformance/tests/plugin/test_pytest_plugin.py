@@ -94,12 +94,12 @@ diverge: kernel or broken: counted.free_frames higher after count (legacy)
     region [0x1000000, 0x1001000) available
     0: count
 
-first difference: event 24 of the trace
-    19  reserved pass=page_tables first=A end=B
-    20  pass pass=page_tables free_frames=1
-    21  reserved pass=trace_buffer first=A end=B
-    22  pass pass=trace_buffer free_frames=1
-    23  ready free_frames=1 lowest=4096
+first difference: event 29 of the trace
+    24  pass pass=probe_arena free_frames=1
+    25  reserved pass=trace_buffer first=A end=B
+    26  pass pass=trace_buffer free_frames=1
+    27  ready free_frames=1 lowest=4096
+    28  stacks stacks=0 free=0
 
       oracle               broken
       ------               ------
