@@ -17,6 +17,7 @@ from conformance.engine.explore import explore, shrink
 from conformance.engine.finding import Finding
 from conformance.engine.reduce import reduce_case
 from conformance.engine.runner import Result, Runner
+from conformance.engine.simplify import case_rank
 from conformance.judge.known import KnownDivergence
 from conformance.judge.verdict import UNKNOWN, Status, Verdict
 from conformance.observe.observation import Outcome
@@ -254,7 +255,7 @@ class Harness:
         # Hypothesis shrinks what was drawn, not what it means: an entry that the kernel never
         # reads may be left.
         self._reduce(finding, assess, in_time)
-        if _size(before.case) < _size(finding.result.case):
+        if case_rank(before.case) < case_rank(finding.result.case):
             finding.result = before
             self._save(finding)
 
@@ -295,15 +296,6 @@ def _can_shrink(finding: Finding) -> bool:
     """There is something to keep: where no engine took part, no case is smaller than another."""
     verdict = finding.result.verdict
     return verdict.difference is not None or verdict.status is Status.DIVERGE
-
-
-def _size(case: Case) -> tuple[int, int, int]:
-    """What makes a case small: regions, operations, and then the numbers in them."""
-    regions = () if case.memory_map is None else case.memory_map.regions
-    operations = case.program.operations
-    numbers = sum(region.base + region.length for region in regions)
-    numbers += sum(sum(operation.operands().values()) for operation in operations)
-    return len(regions), len(operations), numbers
 
 
 def _assessed(result: Result, check: Check | None, what: str) -> Result:

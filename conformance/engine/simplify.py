@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
+from conformance.case.case import Case
+from conformance.case.machine import Machine
 from conformance.case.operation import Operation, Rights
 from conformance.protocol import PROTOCOL, Field
 
@@ -33,13 +35,17 @@ def lower(number: int) -> Iterator[int]:
         step //= 2
 
 
-def case_rank(operations: tuple[Operation, ...]) -> int:
-    """How far the operands are from the simplest ones."""
-    return sum(
+def case_rank(case: Case) -> tuple[int, int, int, int]:
+    """What makes a case small: regions, operations, what it runs on, and then the numbers."""
+    regions = () if case.memory_map is None else case.memory_map.regions
+    operations = case.program.operations
+    numbers = sum(region.base + region.length for region in regions) + case.program.stacks
+    numbers += sum(
         _rank(operation, field)
         for operation in operations
         for field in PROTOCOL.operations[operation.name].operands.fields
     )
+    return len(regions), len(operations), int(case.machine != Machine()), numbers
 
 
 def simpler_operations(operation: Operation) -> Iterator[Operation]:
