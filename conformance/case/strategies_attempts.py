@@ -18,6 +18,7 @@ from conformance.protocol import PROTOCOL
 __all__ = ["VECTORS", "Access", "accesses", "attempt_seeds"]
 
 _U32: Final = 0xFFFF_FFFF
+_ARENA: Final = PROTOCOL.boot["kernel_window"] + 0xC0_0000
 _GRANULE: Final = 0xFFF
 _KERNEL: Final = PROTOCOL.boot["kernel_window"] + (1 << 20)
 """The kernel's first page: the image begins at 1 MiB."""
@@ -86,8 +87,11 @@ class SegmentAccess:
         """The access."""
         linear = space.mapped(self.which) + self.place
         if self.target == "ss":
-            # The kernel's handlers run on it: it has to be flat.
-            yield Segment("ss", linear, access=self.access, size=self.size)
+            # The kernel's handlers run on it: it has to be flat, and the arena is reached through
+            # the window, above their stacks.
+            offset = _ARENA + self.which % ARENA_PAGES * PAGE + self.place
+            limit = (offset + self.size - 1 + self.room) | _GRANULE
+            yield Segment("ss", offset, 0, min(limit, _U32), self.access, self.size)
             return
         # Expand-down: the bytes above the limit are inside (SDM vol. 3, 5.3).
         limit = (

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance import Map, Operation, Probe, Segment
+from conformance.protocol import PROTOCOL
 from conformance.suites.directed import PAGE, PROBE
 from conformance.suites.entries import ALL
 
-__all__ = ["accesses_around_a_limit", "accesses_through_a_flat_stack_segment"]
+__all__ = [
+    "accesses_around_a_limit",
+    "accesses_around_the_stack_limit",
+    "accesses_through_a_flat_stack_segment",
+]
+
+_ARENA = PROTOCOL.boot["kernel_window"] + 0xC0_0000
+"""The arena through the kernel's window: above the kernel's stacks, which SS has to reach."""
 
 _PLACE = PROBE + PAGE // 2
 _GRANULE = 1 << 12
@@ -33,8 +41,15 @@ def accesses_around_a_limit(access: str, size: int, *, expand_down: bool) -> Ite
 def accesses_through_a_flat_stack_segment() -> Iterator[Operation]:
     """Through SS: page faults are page faults, whatever the segment register is."""
     yield Map(PROBE, rights=ALL)
-    for limit in (0xD000_0FFF, 0xFFFF_FFFF):
+    for limit in (0xC040_0FFF, 0xFFFF_FFFF):
         for address in (PROBE, PROBE + PAGE - 2, PROBE + PAGE):
             for access in ("write", "read"):
                 for size in (1, 2, 4):
                     yield Segment("ss", address, 0, limit, access, size)
+
+
+def accesses_around_the_stack_limit(access: str) -> Iterator[Operation]:
+    """Through SS: the last bytes inside, across the limit, and outside."""
+    for size in (1, 2, 4):
+        for distance in range(-size, 2):
+            yield Segment("ss", _ARENA + PAGE + distance, 0, _ARENA + PAGE - 1, access, size)

@@ -50,6 +50,7 @@ from conformance.suites.permissions import SETTINGS, Setting
 from conformance.suites.rejections import REJECTED
 from conformance.suites.segments import (
     accesses_around_a_limit,
+    accesses_around_the_stack_limit,
     accesses_through_a_flat_stack_segment,
 )
 
@@ -357,6 +358,15 @@ def test_stack_segment(
     """Accesses through SS."""
     operations = accesses_through_a_flat_stack_segment()
     differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_stack_segment_limit(
+    differential_test: DifferentialTest, image_id: ImageId, access: str
+) -> None:
+    """Accesses around the limit of SS: #SS, where another segment has #GP (6.15)."""
+    operations = accesses_around_the_stack_limit(access)
+    differential_test.check(case_of(image_id, Machine(), operations))
 
 
 @pytest.mark.parametrize("reason", REJECTED)

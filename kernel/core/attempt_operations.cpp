@@ -58,9 +58,11 @@ bool can_describe(std::uint32_t limit) {
     return limit < 1u << 20 || (limit & 0xFFF) == 0xFFF;
 }
 
-// Whether the kernel's stacks can be reached through SS all the same: handlers run on it.
+// Whether the kernel's own stacks, in the first 4 MiB of the window, can be reached through SS all
+// the same: handlers run on it.
 bool can_be_stack_segment(const operation::segment& segment) {
-    return segment.expand_down == 0 && segment.base == 0 && segment.limit >= protocol::area::stacks;
+    constexpr std::uint32_t lowest = protocol::boot::kernel_window + (4u << 20);
+    return segment.expand_down == 0 && segment.base == 0 && segment.limit >= lowest;
 }
 
 } // namespace

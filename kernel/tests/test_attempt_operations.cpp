@@ -210,9 +210,9 @@ TEST_CASE_FIXTURE(Fixture, "the stack segment still has the kernel's stacks in i
             segment.offset = 0xC0400000 - start;
         });
     };
-    CHECK(is_done(*this, stack(0, 0, 0xD0000FFF)));
+    CHECK(is_done(*this, stack(0, 0, 0xC0400FFF)));
     CHECK(is_done(*this, stack(0, 0, 0xFFFFFFFF)));
-    CHECK(reason_of(*this, stack(0, 0, 0xCFFFFFFF)) == rejection::bad_segment);
+    CHECK(reason_of(*this, stack(0, 0, 0xC03FFFFF)) == rejection::bad_segment);
     CHECK(reason_of(*this, stack(0, 0, 0xFFFFF)) == rejection::bad_segment);
     CHECK(reason_of(*this, stack(1, 0, 0xFFFFFFFF)) == rejection::bad_segment);
     CHECK(reason_of(*this, stack(0, 0x1000, 0xFFFFFFFF)) == rejection::bad_segment);

@@ -198,7 +198,7 @@ class TestSegment:
             (Segment("fs", 0, 0, 1 << 20), "bad_segment"),
             (Segment("fs", 0, 0, 0x100FFE), "bad_segment"),
             (Segment("ss", 0, 1), "bad_segment"),
-            (Segment("ss", 0, 0, 0xCFFFFFFF), "bad_segment"),
+            (Segment("ss", 0, 0, 0xC03FFFFF), "bad_segment"),
             (Segment("ss", 0, 0, 0xFFFFFFFF, "read", 4, True), "bad_segment"),
             (Segment("fs", 0, 0, 0x100FFF), "bad_address"),
             (Segment("ss", 0, 0, 0xD0000FFF), "bad_address"),
