@@ -15,6 +15,7 @@ from typing import Final
 from conformance.oracle import rules
 from conformance.oracle.address_space import ACCESSED
 from conformance.oracle.expectation import Rule
+from conformance.oracle.setting import PAGE, SLOT
 from conformance.oracle.translation import Translation
 
 __all__ = ["TranslationCaches"]
@@ -68,8 +69,12 @@ class TranslationCaches:
         self._directory_entries = ()
 
     def page_fault(self, linear: int, base: int) -> None:
-        """A page fault does the same, for what would be used for its address (4.10.4.1)."""
-        self._drop(linear, rules.PAGE_FAULT_INVALIDATES)
+        """A page fault does the same, for what would be used for its address (4.10.4.1).
+
+        Of a large page there may be several entries, one for each smaller part (4.10.2.3), and
+        only for INVLPG does the manual say that all of them go.
+        """
+        self._drop(linear, rules.PAGE_FAULT_INVALIDATES, largest=PAGE)
         self._directory_entries = tuple(each for each in self._directory_entries if each[0] != base)
 
     def flush(self) -> None:
@@ -89,8 +94,8 @@ class TranslationCaches:
         """Equal exactly where what may be used is."""
         return frozenset(self._translations), frozenset(self._directory_entries)
 
-    def _drop(self, linear: int, by: Rule) -> None:
-        dropped = tuple(self.translations(linear))
+    def _drop(self, linear: int, by: Rule, largest: int = SLOT) -> None:
+        dropped = tuple(each for each in self.translations(linear) if each.size <= largest)
         if dropped:
             self._bury(dropped, by)
             self._translations = tuple(each for each in self._translations if each not in dropped)

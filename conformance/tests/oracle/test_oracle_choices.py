@@ -111,6 +111,19 @@ class TestStaleTranslations:
         # If it did something else, that is not the reason.
         assert rule_of(follow(operations, {4: done(7)}), 4) == {"entry not present"}
 
+    @pytest.mark.parametrize(
+        ("between", "permitted"),
+        [(Probe(SLOT, "read", 4, 3), True), (Invalidate(SLOT), False)],
+    )
+    def test_the_parts_of_a_large_page_outlive_a_page_fault(
+        self, follow: Follow, lines: Lines, between: Operation, permitted: bool
+    ) -> None:
+        """There may be an entry for each part; only INVLPG has to find them all."""
+        used = Probe(SLOT + 0x1004)
+        operations = (Map(SLOT, 0, LARGE), used, Unmap(SLOT, False), between, used)
+        followed = follow(operations, {4: done(NUMBER[1])})
+        assert ("outcome=done" in lines(followed, 4)[0]) is permitted
+
     def test_invalidating_another_page_does_nothing(self, follow: Follow, lines: Lines) -> None:
         operations = [*self.UNMAPPED[:3], Invalidate(SLOT + 0x1000), self.UNMAPPED[3]]
         assert "outcome=done" in lines(follow(operations, {4: done(NUMBER[1])}), 4)[0]
