@@ -54,7 +54,16 @@ def backend_cause(
     rule = None if index is None else rules.get(index)
     if rule is None:
         return signature("", difference, case).removeprefix(": ")
+    if rule.sweeping and _is_of_an_attempt(difference):
+        return _ascii(rule.name)
     return _ascii(f"{_broken(difference)}: {rule.name}")
+
+
+def _is_of_an_attempt(difference: Difference) -> bool:
+    events = (difference.left, difference.right)
+    return difference.compared is Compared.TRACE and all(
+        event is not None and event.kind in (_FAULT, _ATTEMPTED) for event in events
+    )
 
 
 def _ascii(text: str) -> str:

@@ -18,10 +18,13 @@ class Rule:
     Attributes:
         name: a few words, never an instance's numbers: `reserved bit set in an entry`.
         source: volume and section.
+        sweeping: whatever differs where this decides has one cause: the rest of the event follows
+            from a translation that is another one.
     """
 
     name: str
     source: str
+    sweeping: bool = False
 
 
 @dataclass(frozen=True, slots=True)

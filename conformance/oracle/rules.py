@@ -11,8 +11,8 @@ from typing import Final
 from conformance.oracle.expectation import Rule
 
 
-def _sdm(name: str, section: str) -> Rule:
-    return Rule(name, f"SDM vol. 3, {section}")
+def _sdm(name: str, section: str, *, sweeping: bool = False) -> Rule:
+    return Rule(name, f"SDM vol. 3, {section}", sweeping)
 
 
 # Translations and rights.
@@ -29,15 +29,15 @@ SMAP_LIFTED: Final = _sdm("EFLAGS.AC lifts SMAP", "4.6.1")
 FLAGS: Final = _sdm("accessed and dirty flags", "4.8")
 
 # The registers of PAE paging.
-PDPTE_REGISTERS: Final = _sdm("PDPTE registers", "4.4.1")
+PDPTE_REGISTERS: Final = _sdm("PDPTE registers", "4.4.1", sweeping=True)
 PDPTE_ACCESSED: Final = _sdm("PDPTE has no accessed flag", "4.8")
 PDPTE_LOAD: Final = _sdm("reserved bits are checked when PDPTEs are loaded", "4.4.1")
 CONTROL_LOADED: Final = _sdm("control register loaded", "2.5")
 
 # Invalidation.
-INVLPG: Final = _sdm("INVLPG invalidates", "4.10.4.1")
-PAGE_FAULT_INVALIDATES: Final = _sdm("page fault invalidates", "4.10.4.1")
-RELOAD_INVALIDATES: Final = _sdm("MOV to a control register invalidates", "4.10.4.1")
+INVLPG: Final = _sdm("INVLPG invalidates", "4.10.4.1", sweeping=True)
+PAGE_FAULT_INVALIDATES: Final = _sdm("page fault invalidates", "4.10.4.1", sweeping=True)
+RELOAD_INVALIDATES: Final = _sdm("MOV to a control register invalidates", "4.10.4.1", sweeping=True)
 
 # What the manual leaves open.
 STALE: Final = _sdm("translation not invalidated", "4.10.2.3 and 4.10.4.3")

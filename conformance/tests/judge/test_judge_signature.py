@@ -226,6 +226,29 @@ def test_an_entry_keeps_its_level_and_its_bits(world):
     )
 
 
+def test_a_sweeping_rule_is_one_cause_whatever_differs(world):
+    rule = Rule("PDPTE registers", "SDM vol. 3, 4.4.1", sweeping=True)
+    index = world.index("fault")
+    without = world.events[:index] + world.events[index + 1 :]
+    for wrong in (world.changed("fault", error_code=8), without):
+        assert ruled(world, world.events, wrong, rule) == "qemu: PDPTE registers"
+    panicked = (*world.events[:index], Event("panic", {"reason": 5, "detail": 0}))
+    assert "panic" in ruled(world, world.events, panicked, rule)
+
+
+def test_a_run_that_was_cut_short_names_the_rule_it_did_not_come_to(world):
+    index = world.index("fault")
+    expectation = replace(world.expectation, rules={index: RESERVED})
+    cut = [
+        world.observe("qemu", world.events[:shown], outcome=Outcome.DEADLINE, state=())
+        for shown in (index, index - 1)
+    ]
+    right = [world.observe(name) for name in ("bochs", "unicorn")]
+    found = [judge(world.case, lambda _: expectation, [each, *right]).signature for each in cut]
+    assert found[0] == "qemu: outcome:deadline: reserved bit set in an entry"
+    assert found[1] == "qemu: outcome:deadline (legacy)"
+
+
 def test_another_event_and_none_keep_their_words(world):
     index = world.index("fault")
     panic = Event("panic", {"reason": 5, "detail": 0})
