@@ -1,6 +1,6 @@
 """Seeded defects: the harness has to find every one, blame the kernel, and shrink the case.
 
-Each file in fixtures/mutants is a patch to kernel/ that makes one mistake a kernel author could
+Each file in fixtures/mutants/kernel-frames is a patch to kernel/ that makes one mistake a kernel author could
 make. Slow (each is built and run on all backends): `tox -e mutants`.
 """
 
@@ -22,7 +22,7 @@ from conformance.engine.setup import build_harness
 from conformance.judge.verdict import KERNEL, Status
 
 ROOT = Path(__file__).resolve().parents[3]
-PATCHES = sorted((ROOT / "fixtures" / "mutants").glob("*.patch"))
+PATCHES = sorted((ROOT / "fixtures" / "mutants" / "kernel-frames").glob("*.patch"))
 SEED = 7
 CASES = 200
 

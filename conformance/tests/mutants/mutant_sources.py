@@ -1,0 +1,70 @@
+"""Sources with a seeded defect: a kernel's, to be built, and the reference model's, to be run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from conformance.case.image import Image
+from conformance.engine.build import build_image
+
+__all__ = ["Kernels", "model_with"]
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+class Kernels:
+    """Kernels with defects, built one after the other in one place: little is compiled again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._source = folder / "kernel"
+        self._objects = folder / "objects"
+        self._objects.mkdir()
+        shutil.copytree(_ROOT / "kernel", self._source)
+
+    def build(self, patch: Path, output: Path) -> Image:
+        """The image of the kernel with a patch."""
+        _apply(self._source, patch)
+        try:
+            with pytest.MonkeyPatch.context() as patching:
+                # A folder that stays, where the build would take a new one.
+                patching.setattr(
+                    tempfile,
+                    "TemporaryDirectory",
+                    lambda **_: contextlib.nullcontext(str(self._objects)),
+                )
+                return build_image(self._source, output, name=patch.stem)
+        finally:
+            _apply(self._source, patch, "--reverse")
+
+
+def model_with(patch: Path, folder: Path) -> str:
+    """A copy of the reference model with a patch: what stands for the Python that runs it."""
+    root = folder / "model"
+    for package in ("backends", "conformance"):
+        # With what was compiled: it remains valid, but for the files that the patch changes.
+        shutil.copytree(_ROOT / package, root / package, ignore=shutil.ignore_patterns("tests"))
+    (root / "kernel").mkdir()
+    shutil.copy(_ROOT / "kernel" / "protocol.toml", root / "kernel")
+    _apply(root / "backends" / "unicorn_model", patch)
+    path = os.pathsep.join([str(root), *filter(None, sys.path)])
+    # Without `site`: an editable install would find its own modules before those in the path.
+    words = ["exec", "env", f"PYTHONPATH={path}", sys.executable, "-S"]
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\n{shlex.join(words)} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def _apply(folder: Path, patch: Path, *options: str) -> None:
+    """Apply a patch to the sources in a folder, which is in no repository."""
+    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    subprocess.run(["git", "apply", *options, str(patch)], cwd=folder, env=environment, check=True)
