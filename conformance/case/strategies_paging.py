@@ -42,21 +42,26 @@ __all__ = ["paging_programs_on"]
 
 @dataclass(frozen=True, slots=True)
 class _Stale:
-    """Use a translation, take rights (or the page) away without a word to the TLB, use it again."""
+    """Use a translation, take rights (or the page) away, use it again.
+
+    The TLB is told at once, afterwards, both times or never.
+    """
 
     access: Access
     rights: Rights
     unmap: bool
-    invalidate: bool
+    at_once: bool
+    afterwards: bool
 
     def operations(self, space: ProbeSpace) -> Iterator[Operation]:
         address = space.mapped(self.access.which)
         yield from self.access.operations(space)
         if self.unmap:
-            yield Unmap(address, invalidate=False)
+            yield Unmap(address, invalidate=self.at_once)
         else:
-            yield from NewRights(self.access.which, self.rights, invalidate=False).operations(space)
-        if self.invalidate:
+            change = NewRights(self.access.which, self.rights, invalidate=self.at_once)
+            yield from change.operations(space)
+        if self.afterwards:
             yield Invalidate(address)
         yield from self.access.operations(space)
         for mapped in (space.pages, space.large):
@@ -110,7 +115,7 @@ _BOOLEANS: Final = st.sampled_from((False, True))
 _RARELY: Final = st.sampled_from((False, False, False, True))
 _LEVEL: Final = st.integers(0, 2)
 _together: SearchStrategy[Seed] = st.one_of(
-    st.builds(_Stale, accesses, RIGHTS, _BOOLEANS, _BOOLEANS),
+    st.builds(_Stale, accesses, RIGHTS, _BOOLEANS, _RARELY, _BOOLEANS),
     st.builds(
         _EntryAndAccess,
         accesses,

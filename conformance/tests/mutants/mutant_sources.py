@@ -49,22 +49,50 @@ class Kernels:
 def model_with(patch: Path, folder: Path) -> str:
     """A copy of the reference model with a patch: what stands for the Python that runs it."""
     root = folder / "model"
-    for package in ("backends", "conformance"):
+    for name in ("backends", "conformance"):
         # With what was compiled: it remains valid, but for the files that the patch changes.
-        shutil.copytree(_ROOT / package, root / package, ignore=shutil.ignore_patterns("tests"))
+        shutil.copytree(_ROOT / name, root / name, ignore=shutil.ignore_patterns("tests"))
     (root / "kernel").mkdir()
     shutil.copy(_ROOT / "kernel" / "protocol.toml", root / "kernel")
-    _apply(root / "backends" / "unicorn_model", patch)
+    package = root / "backends" / "unicorn_model"
+    _apply(package, patch)
     path = os.pathsep.join([str(root), *filter(None, sys.path)])
     # Without `site`: an editable install would find its own modules before those in the path.
     words = ["exec", "env", f"PYTHONPATH={path}", sys.executable, "-S"]
     script = folder / "python"
     script.write_text(f'#!/bin/sh\n{shlex.join(words)} "$@"\n')
     script.chmod(0o755)
+    for file in _changed(package, patch):
+        _check_import(script, file, root)
     return str(script)
+
+
+def _changed(folder: Path, patch: Path) -> list[Path]:
+    """The files in a folder that a patch, which has been applied, is about."""
+    listed = _git(folder, "apply", "--numstat", "-z", str(patch))
+    files = [folder / line.split("\t")[2] for line in listed.split("\0") if line]
+    assert files, f"{patch.name} changes nothing"
+    return files
+
+
+def _check_import(script: Path, file: Path, root: Path) -> None:
+    """What the worker runs is this file. If it were another one, a defect would have no effect."""
+    module = ".".join(file.relative_to(root).with_suffix("").parts)
+    program = f"import {module} as module; print(module.__file__)"
+    # As the backend starts it.
+    command = [str(script), "-P", "-c", program]
+    imported = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert Path(imported.rstrip("\n")) == file, f"{module} is imported from {imported}"
 
 
 def _apply(folder: Path, patch: Path, *options: str) -> None:
     """Apply a patch to the sources in a folder, which is in no repository."""
+    _git(folder, "apply", *options, str(patch))
+
+
+def _git(folder: Path, *words: str) -> str:
+    """What Git says in a folder that it is to take for no part of a repository."""
     environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
-    subprocess.run(["git", "apply", *options, str(patch)], cwd=folder, env=environment, check=True)
+    return subprocess.run(
+        ["git", *words], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -15,29 +18,47 @@ from conformance.case.image import ImageId
 from conformance.case.strategies import fault_cases, guard_page_cases
 from conformance.suites import test_faults, test_guard_pages
 
-__all__ = ["directed_cases", "generated_cases"]
+__all__ = ["directed_cases", "generated_cases", "in_turn"]
 
 _NO_IMAGE = ImageId("i686", "0" * 64)
 
+_CASE = 10
+"""A case takes the time of so many operations and of its own."""
+
+_WORD = re.compile(r"\w+")
+
 
 def generated_cases(count: int, seed: int) -> list[Case]:
-    """So many that each suite generates, in turn. They name no image."""
+    """So many that each suite generates, in turn, without repetitions. They name no image."""
     strategies = (fault_cases(image=_NO_IMAGE), guard_page_cases(image=_NO_IMAGE))
-    both = [_generate(strategy, count, seed) for strategy in strategies]
-    return list(itertools.chain.from_iterable(zip(*both, strict=True)))
+    return list(
+        dict.fromkeys(in_turn(*(_generate(strategy, count, seed) for strategy in strategies)))
+    )
 
 
 def directed_cases() -> list[Case]:
     """Those that the suites' authors have written down. They name no image.
 
-    In turn the smallest, which are about one thing, and the largest, which are about many.
+    The cases of one test are much alike. So next is always one of the test that has had the fewest
+    operations: of the small ones, there can be more.
     """
-    cases = [*_written_in(test_faults), *_written_in(test_guard_pages)]
-    rising = sorted(cases, key=lambda case: len(case.program.operations))
-    middle = len(rising) // 2
-    small, large = rising[:middle], rising[middle:]
-    pairs = itertools.zip_longest(small, reversed(large))
-    return [case for case in itertools.chain.from_iterable(pairs) if case is not None]
+    tests = [iter(cases) for cases in (*_written_in(test_faults), *_written_in(test_guard_pages))]
+    queue = [(0, index) for index in range(len(tests))]
+    found = []
+    while queue:
+        operations, index = heapq.heappop(queue)
+        case = next(tests[index], None)
+        if case is not None:
+            found.append(case)
+            work = operations + _CASE + len(case.program.operations)
+            heapq.heappush(queue, (work, index))
+    return found
+
+
+def in_turn(*sequences: Sequence[Case]) -> list[Case]:
+    """The first of each, the second of each, …: the longest has the end for itself."""
+    rounds = itertools.zip_longest(*sequences)
+    return [each for each in itertools.chain.from_iterable(rounds) if each is not None]
 
 
 def _generate(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
@@ -72,18 +93,21 @@ class _Collector:
         """Generated ones are not wanted here."""
 
 
-def _written_in(suite: ModuleType) -> list[Case]:
-    collector = _Collector()
+def _written_in(suite: ModuleType) -> list[list[Case]]:
+    """The cases of each test that has some."""
+    found = []
     for name, test in vars(suite).items():
         if name.startswith("test_") and name != "test_known_divergence":
+            collector = _Collector()
             for arguments in _parameters(test):
                 test(differential_test=collector, image_id=_NO_IMAGE, **arguments)
-    assert collector.cases, f"{suite.__name__} has no directed cases"
-    return collector.cases
+            found.append(collector.cases)
+    assert any(found), f"{suite.__name__} has no directed cases"
+    return found
 
 
 def _parameters(test: Any) -> Iterator[dict[str, Any]]:
-    """What pytest would call a test with, for all its `parametrize`."""
+    """What pytest would call a test with, for all its `parametrize`: soon every value of each."""
     marks = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
     choices = []
     for mark in marks:
@@ -91,8 +115,29 @@ def _parameters(test: Any) -> Iterator[dict[str, Any]]:
         one = isinstance(names, str) and "," not in names
         keys = [names] if one else list(names)
         choices.append([dict(zip(keys, _values(each, one=one), strict=True)) for each in sets])
-    for chosen in itertools.product(*choices):
-        yield {key: value for each in chosen for key, value in each.items()}
+    return _spread(
+        [
+            {key: value for each in chosen for key, value in each.items()}
+            for chosen in itertools.product(*choices)
+        ]
+    )
+
+
+def _spread(parameters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same in another order: next is always one with a value that has come least often.
+
+    Values are told apart by their words: that is, of a machine, by its processor, mode and so on.
+    """
+    left = [
+        ({(key, word) for key, value in each.items() for word in _WORD.findall(str(value))}, each)
+        for each in parameters
+    ]
+    seen: Counter[tuple[str, str]] = Counter()
+    while left:
+        rarest = min(left, key=lambda pair: sorted(map(seen.__getitem__, pair[0])))
+        left.remove(rarest)
+        seen.update(rarest[0])
+        yield rarest[1]
 
 
 def _values(parameters: Any, *, one: bool) -> Sequence[Any]:
