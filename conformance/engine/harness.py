@@ -24,6 +24,8 @@ from conformance.observe.observation import Outcome
 
 __all__ = ["Check", "Harness", "Listener", "Skipped", "causes_of"]
 
+_TRIES_OF_TIMER = 5
+
 Check = Callable[[Result], object]
 """A test's own demands on a result, beyond agreement; raises AssertionError."""
 
@@ -188,9 +190,9 @@ class Harness:
         if len(settled) == len(causes):
             self.verdicts[status] += 1
             return []
-        again = causes_of(assess(self.runner.run(result.case, fresh=True)).verdict)
+        again = self._again(result.case, causes, assess)
         if self._unreliable(result.verdict):
-            again = ()
+            again = set()
         fresh = []
         for signature in causes:
             if self._is_settled(signature):
@@ -201,6 +203,18 @@ class Harness:
                 fresh.append(finding)
         self.verdicts[status if settled or fresh else Status.FLAKY] += 1
         return fresh
+
+    def _again(
+        self, case: Case, causes: tuple[str, ...], assess: Callable[[Result], Result]
+    ) -> set[str]:
+        """The causes that the case has in fresh processes."""
+        again: set[str] = set()
+        # Where a timer schedules, a cause may need its ticks at certain moments.
+        for _ in range(_TRIES_OF_TIMER if case.program.schedule == "timer" else 1):
+            again.update(causes_of(assess(self.runner.run(case, fresh=True)).verdict))
+            if again.issuperset(causes):
+                break
+        return again
 
     def _is_settled(self, signature: str) -> bool:
         finding = self.findings.get(signature)
