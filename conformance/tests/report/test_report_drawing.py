@@ -28,9 +28,9 @@ def observation(name: str, events: Sequence[Event], **more: object) -> Observati
     return Observation(name, Outcome.COMPLETED, trace=encode(tuple(events)), **more)  # type: ignore[arg-type]
 
 
-def verdict(events: Sequence[Event] | None = TRACE) -> Verdict:
+def verdict(events: Sequence[Event] | None = TRACE, status: Status = Status.DIVERGE) -> Verdict:
     expectation = None if events is None else Expectation(Outcome.COMPLETED, tuple(events))
-    return Verdict(Status.AGREE, "because", expectation=expectation)
+    return Verdict(status, "because", expectation=expectation)
 
 
 def lines(accounts: Sequence[Told], width: int = 72, **shown: int) -> list[str]:
@@ -57,6 +57,13 @@ def test_an_oracle_that_leaves_something_open_follows_all_who_agree() -> None:
     accounts = told(verdict(vague), [observation("a", TRACE), observation("b", DAMAGED)])
     assert [each.names for each in accounts] == [("oracle", "a"), ("oracle", "b")]
     assert parting(accounts) == 24
+
+
+def test_who_agrees_in_another_way_agrees_too() -> None:
+    refused = Observation("c", Outcome.REFUSED)
+    seen = [observation("a", TRACE), observation("b", DAMAGED), refused]
+    accounts = told(verdict(status=Status.AGREE), seen)
+    assert [each.names for each in accounts] == [("oracle", "a"), ("oracle", "b"), ("c",)]
 
 
 def test_what_is_not_compared_makes_no_other_account() -> None:
