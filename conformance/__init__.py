@@ -64,6 +64,8 @@ if TYPE_CHECKING:
         programs,
         regions,
         stack_programs,
+        task_cases,
+        task_programs,
     )
     from conformance.engine.runner import Result
     from conformance.pytest_plugin import differential
@@ -126,6 +128,8 @@ __all__ = [
     "programs",
     "regions",
     "stack_programs",
+    "task_cases",
+    "task_programs",
 ]
 
 _HOMES = {
@@ -185,6 +189,8 @@ _HOMES = {
         "programs",
         "regions",
         "stack_programs",
+        "task_cases",
+        "task_programs",
     ),
     "engine.runner": ("Result",),
     "pytest_plugin": ("differential",),
