@@ -53,19 +53,16 @@ class Boundary:
         self.blocking = Blocking.STACK if first else Blocking.NONE
         return first
 
-    def allowance(self) -> int:
-        """How many instructions may be executed until the next boundary to look at; 0: any number,
-        for nothing comes from outside.
-        """
-        if self._one_more or (self._interrupts.pending and self.blocking is not Blocking.NONE):
-            return 1
-        return self._interrupts.instructions
+    def must_step(self) -> bool:
+        """Whether the next boundary has to be looked at, behind one instruction."""
+        return self._one_more or (self._interrupts.pending and self.blocking is not Blocking.NONE)
 
     def interrupt(self, machine: StoppedProcessor, start: int | None) -> ExternalInterrupt | None:
         """The interrupt that is taken (6.8.1: if EFLAGS.IF is set).
 
         Args:
-            start: the EIP from which an allowance was used up; None if none was.
+            start: the EIP from which the instruction before it was executed, or a block; None if
+                emulation stopped for another reason.
         """
         registers = machine.registers
         self._one_more = False

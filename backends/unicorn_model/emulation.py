@@ -12,6 +12,7 @@ import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc, UcError
 
 from backends.unicorn_model.access_rights import Access, Privilege
+from backends.unicorn_model.block_counter import BlockCounter
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.flags import IOPL
 from backends.unicorn_model.faults import NotModelled, PageFault
@@ -63,7 +64,8 @@ class Other(Enum):
     BEFORE = "before an instruction that the model executes or checks"
     BELL = "the guest rang"
     DEVICE = "behind an OUT that a device has to be looked at for: at the end of its block"
-    ENDED = "by itself: the guest halted, a step is done, or the allowance is used up"
+    USED_UP = "before a block for which there was no allowance"
+    ENDED = "by itself: the guest halted, or a step is done"
 
 
 Reason = PageFaulted | Interrupted | Other
@@ -103,7 +105,7 @@ class Emulation:
         self._attend = attend
         self._before = before
         self._reason: Reason | NotModelled = Other.ENDED
-        self._counts = False
+        self._blocks = BlockCounter(processor)
         self.last_out = 0
         self.watch = PageWatch(processor, self._come_to)
         processor.hook_add(uc.UC_HOOK_TLB_FILL, self._fill)
@@ -118,26 +120,30 @@ class Emulation:
 
         Args:
             eip: where.
-            allowance: how many instructions are executed at most, iterations of repeated ones
-                counted; 0: any number.
+            allowance: how many blocks may begin; 0: any number.
 
         Raises:
             NotModelled: the guest did something that neither Unicorn nor the model has a rule for.
         """
         self._reason = Other.ENDED
-        if allowance and not self._counts:
-            self._processor.ctl_flush_tb()  # what is translated already would not be counted
-        self._counts = allowance > 0
+        self._blocks.limit(allowance)
         problem = ""
         try:
-            self._processor.emu_start(eip, until=0, count=allowance)
+            self._processor.emu_start(eip, until=0)
         except UcError as error:
             problem = str(error)
         if isinstance(self._reason, NotModelled):
             raise self._reason
         if problem and self._reason is Other.ENDED:
             raise NotModelled(problem)
+        if self._reason is Other.ENDED and self._blocks.is_used_up:
+            return Other.USED_UP
         return self._reason
+
+    @property
+    def allowance_left(self) -> int:
+        """How many blocks more might have begun."""
+        return self._blocks.left
 
     def _stop(self, reason: Reason | NotModelled) -> None:
         # The first reason is the one. From some hooks Unicorn goes on to the end of a block.

@@ -1,7 +1,7 @@
 """External interrupts, and the time that goes by for the timer that asks for them.
 
-Time is counted in instructions, so that a case always runs the same way. It goes by only while it
-can make a difference: from when the guest has started the timer and unmasked its input.
+Time is counted in blocks of instructions, so that a case always runs the same way. It goes by only
+while it can make a difference: from when the guest has started the timer and unmasked its input.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ from backends.unicorn_model.interval_timer import IntervalTimer
 
 __all__ = ["ExternalInterrupts"]
 
-_PER_CLOCK = 4
-"""Instructions in a clock of the timer: a tick of the kernel's is some thousands of them, which is
-long enough for its handler, and short enough to come often."""
-
-_STOP = 64
-"""Instructions that a stop of the emulation counts as, whatever was executed before it: Unicorn
-tells how many there were only when none stopped it."""
+_CLOCKS_PER_BLOCK = 2
+"""Clocks of the timer: a tick of the kernel's is some hundreds of blocks, which is long enough for
+its handler, and short enough to come often."""
 
 
 class ExternalInterrupts:
@@ -34,7 +30,6 @@ class ExternalInterrupts:
     def __init__(self) -> None:
         self._controllers = ControllerPair()
         self._timer = IntervalTimer()
-        self._odd = 0  # instructions that make no whole clock
         self._noticed = (False, False, False)
         self.used = False
 
@@ -50,36 +45,29 @@ class ExternalInterrupts:
     def has_changed(self) -> bool:
         """Since it was asked last: whether what a run goes by has."""
         before = self._noticed
-        self._noticed = (self.used, self.instructions > 0, self.pending)
+        self._noticed = (self.used, self.blocks > 0, self.pending)
         return self._noticed != before
 
     @property
-    def instructions(self) -> int:
+    def blocks(self) -> int:
         """How many may be executed until the timer asks for an interrupt; 0 if it never will."""
         if not (self._timer.is_running and self._controllers.can_interrupt(IntervalTimer.LINE)):
             return 0
-        return self._timer.clocks_to_edge * _PER_CLOCK - self._odd
+        return -(-self._timer.clocks_to_edge // _CLOCKS_PER_BLOCK)
 
     @property
     def pending(self) -> bool:
         """Whether the processor is asked to take an interrupt."""
         return self._controllers.pending
 
-    def executed(self, instructions: int | None) -> None:
-        """Let the time of some instructions go by.
-
-        Args:
-            instructions: None for those before a stop, which nobody has counted.
-        """
-        if self.instructions:
-            self._odd += _STOP if instructions is None else instructions
-            self._advance(self._odd // _PER_CLOCK)
-            self._odd %= _PER_CLOCK
+    def executed(self, blocks: int) -> None:
+        """Let the time of some blocks go by."""
+        if self.blocks:
+            self._advance(blocks * _CLOCKS_PER_BLOCK)
 
     def wait(self) -> bool:
         """HLT: let time go by until an interrupt is asked for; answers whether one ever is."""
-        if not self.pending and self.instructions:
-            self._odd = 0
+        if not self.pending and self.blocks:
             self._advance(self._timer.clocks_to_edge)
         return self.pending
 

@@ -61,6 +61,7 @@ from conformance.observe.observation import ControlRegisters
 
 __all__ = ["Run"]
 
+_MASK = 0xFFFFFFFF
 _CONTROL = {
     name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in ("cr0", "cr2", "cr3", "cr4")
 }
@@ -107,6 +108,8 @@ class Run:
         self._checked = CheckedMode()
         # The linear address of an instruction that was checked and is Unicorn's to execute.
         self._passes: int | None = None
+        # The linear address behind the last load of SS that was Unicorn's to execute.
+        self._behind_stack_load: int | None = None
 
     def go(self, address: int) -> Stop:
         """Run from an address to the end."""
@@ -128,7 +131,10 @@ class Run:
         machine, boundary = self._machine, self._boundary
         while True:
             start = eip
-            allowance = boundary.allowance()
+            allowance = self._interrupts.blocks
+            if boundary.must_step():
+                self._stepper.step_one(machine)
+                allowance = 1
             self._steps.begin(eip if machine.registers.eflags & TF else None)
             reason = self._emulation.resume(eip, allowance)
             self._passes = None
@@ -138,15 +144,18 @@ class Run:
             machine.load()
             eip = machine.registers.eip
             stepped = self._stepper.finish(machine.linear(eip))
-            used_up = reason is Other.ENDED and not stepped and allowance > 0
-            self._interrupts.executed(allowance if used_up else None)
+            self._interrupts.executed(allowance - self._emulation.allowance_left)
             if reason is Other.DEVICE:
                 boundary.halted = ran_into_hlt(machine, self._emulation.last_out)
-            elif reason is Other.ENDED and not (stepped or used_up):
+            elif reason is Other.ENDED and not stepped:
                 boundary.halted = True
-            if not (reason is Other.BEFORE and eip == start):
+            if machine.linear(eip) == self._behind_stack_load:
+                boundary.blocking = Blocking.STACK
+            elif not (reason is Other.BEFORE and eip == start):
                 boundary.blocking = Blocking.NONE
-            event = self._event(reason) or boundary.interrupt(machine, start if used_up else None)
+            self._behind_stack_load = None
+            went_on = start if reason in (Other.ENDED, Other.USED_UP) else None
+            event = self._event(reason) or boundary.interrupt(machine, went_on)
             if event is not None:
                 boundary.halted, boundary.blocking = False, Blocking.NONE
                 outcome = deliver(machine, event)
@@ -215,7 +224,7 @@ class Run:
             if instruction is None:
                 return False
             if is_segment_load(instruction):
-                return not self._is_reload(instruction, held)
+                return not self._is_reload(instruction, linear, held)
             return self._is_checked(instruction, code)
         if watched.operation is Operation.INVLPG:
             # 4.10.4.1: for all of the page, which may be larger than those that Unicorn keeps.
@@ -233,15 +242,19 @@ class Run:
             self._steps.foresee(self._machine, watched)
         return False
 
-    def _is_reload(self, instruction: Instruction, held: dict[str, int]) -> bool:
+    def _is_reload(self, instruction: Instruction, linear: int, held: dict[str, int]) -> bool:
         """Whether a load of a segment register is as good as none: an interrupt handler's."""
         moved = register_moved(instruction)
         if moved is None or held["cs"] & 3 or self._checked.on:
             return False
         target, source = moved
-        if target == "ss" and held["eflags"] & (TF | IF):
-            return False  # it holds back what may come now
-        return self._machine.holds(target, held[source] & 0xFFFF)
+        if target == "ss" and held["eflags"] & TF:
+            return False
+        if not self._machine.holds(target, held[source] & 0xFFFF):
+            return False
+        if target == "ss":
+            self._behind_stack_load = linear + instruction.length & _MASK
+        return True
 
     def _is_checked(self, instruction: Instruction, code: bytes) -> bool:
         if not self._checked.concerns(code):
