@@ -66,6 +66,8 @@ STEPS_OF_ITERATION: Final = {
 _STEPS: Final = 300
 _ITERATIONS: Final = 40_000
 _TICKS: Final = 24
+# Of software interrupts, engines keep a record, and not all of them are fast where MOV to SS is.
+_WEIGHTS: Final = {"interrupt": 20, "stack_segment": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +272,7 @@ def _bounded(program: Program) -> Program:
             steps = STEPS_OF_ITERATION[operation.kind] * operation.iterations + 2
             costs["steps"] = steps * times
         elif isinstance(operation, Compute):
-            # Of software interrupts, engines keep a record: they cost more than anything else.
-            weight = 20 if operation.kind == "interrupt" else 1
-            costs["iterations"] = operation.iterations * weight * times
+            costs["iterations"] = operation.iterations * _WEIGHTS.get(operation.kind, 1) * times
         elif isinstance(operation, Sleep | Spin):
             costs["ticks"] = operation.ticks * times
         if any(cost > left[what] for what, cost in costs.items()):

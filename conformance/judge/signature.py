@@ -36,13 +36,13 @@ def signature(
         expectation: if the kernel may be the culprit: what it promises is named, in place of the
             operation.
     """
-    words = [f"{culprit}: {_what(difference)}"]
     rule = None
     if expectation is not None and difference.index is not None:
         rule = expectation.rules.get(difference.index)
     if rule is not None and rule.promise:
-        words[0] += f": {rule.promise}"
-    elif operation := _operation(difference, case):
+        return _ascii(f"{culprit}: {_broken(difference)}: {rule.promise} ({case.machine.paging})")
+    words = [f"{culprit}: {_what(difference)}"]
+    if operation := _operation(difference, case):
         words.append(f"after {operation}")
     words.append(f"({case.machine.paging})")
     return _ascii(" ".join(words))

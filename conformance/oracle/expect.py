@@ -60,6 +60,7 @@ from conformance.oracle.scheduler import RunOver
 from conformance.oracle.setting import Setting
 from conformance.oracle.stacks import StackPool, stack_rejected
 from conformance.oracle.task_operations import Tasks
+from conformance.oracle.task_rules import WINDOW
 from conformance.oracle.trace_buffer import capacity, panic, record_size, recorded
 from conformance.oracle.worlds import Act, Performance, World, agreement, ways
 from conformance.protocol import PROTOCOL
@@ -99,7 +100,12 @@ def expect(case: Case, image: Layout, witness: Sequence[Event] = ()) -> Expectat
     Raises:
         ImageError: the image's trace buffer cannot hold any trace, or it lacks a symbol.
     """
-    return _Run(case, image, witness).expectation()
+    expectation = _Run(case, image, witness).expectation()
+    index = agreement(expectation.events, witness)
+    left = index < min(len(expectation.events), len(witness))
+    if left and witness[index].kind == "ticked" != expectation.events[index].kind:
+        return replace(expectation, rules={**expectation.rules, index: WINDOW})
+    return expectation
 
 
 @dataclass(slots=True)

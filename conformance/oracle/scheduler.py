@@ -145,8 +145,7 @@ class Scheduler:
 
     def write(self, kind: str, rule: Rule, **fields: int) -> None:
         """An event of the scheduler's."""
-        event = Event(kind, fields)
-        self._account.write(event, self._broken(event) or rule)
+        self._account.write(Event(kind, fields), self._broken() or rule)
 
     @property
     def living(self) -> int:
@@ -288,7 +287,7 @@ class Scheduler:
             task.has_run = True
             self.write("started", rules.OWN_STACK, task=task.number, stack=task.stack)
 
-    def _broken(self, event: Event) -> Rule | None:
+    def _broken(self) -> Rule | None:
         """The rule that a witness breaks, where what it shows instead says which that is."""
         shown = self._account.shown()
         if shown is None:
@@ -298,4 +297,4 @@ class Scheduler:
             number = shown.fields[runs]
             if number < len(self.tasks) and self.tasks[number].exited:
                 return rules.EXITED
-        return rules.WINDOW if shown.kind == "ticked" != event.kind else None
+        return None

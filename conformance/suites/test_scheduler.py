@@ -61,6 +61,13 @@ MUTEXES = PROTOCOL.constants["mutexes"]
 # Not the one that QEMU never comes back from: each would cost its whole deadline.
 CAUSES = [one for one in PROTOCOL.enums["raise_cause"].values() if one != "reserved_control_bit"]
 
+# Of interrupts, engines keep a record, and not all of them are fast where MOV to SS is.
+LONG = dict.fromkeys(KINDS, 20_000) | {
+    "arithmetic": MOST_ITERATIONS,
+    "stack_segment": 5_000,
+    "interrupt": 500,
+}
+
 on_every_machine = pytest.mark.parametrize("machine", MACHINES, ids=machine_name)
 
 Lists = tuple[Sequence[Operation], ...]
@@ -199,14 +206,12 @@ def test_priorities(
     differential_test.check(task_case(image_id, *lists, **scheduling))
 
 
-@pytest.mark.parametrize("stacks", [0, 1, 1000, 1024])
+@pytest.mark.parametrize("stacks", [0, 1, 33, 1000])
 def test_as_many_tasks_as_stacks(
     differential_test: DifferentialTest, image_id: ImageId, stacks: int
 ) -> None:
     """Each of many tasks on a stack of its own; and one more."""
-    # All of them at once have to fit into a program.
-    spawns = min(stacks + 1, 1010)
-    main = [Spawn(0)] * spawns
+    main = [Spawn(0)] * (stacks + 1)
     differential_test.check(task_case(image_id, main, [Yield(), Allocate()], stacks=stacks))
 
 
@@ -259,8 +264,8 @@ def test_quantum_of_instructions(
 def test_long_computation(
     differential_test: DifferentialTest, image_id: ImageId, schedule: str, kind: str
 ) -> None:
-    """So long that ticks come; of interrupts, engines keep a record."""
-    iterations = 1000 if kind == "interrupt" else MOST_ITERATIONS
+    """So long that ticks come."""
+    iterations = LONG[kind]
     computing = [Compute(kind, iterations), Yield(), Compute(kind, iterations)]
     case = task_case(image_id, [Spawn(0), *computing], computing, **by_schedule(schedule))
     differential_test.check(case)
