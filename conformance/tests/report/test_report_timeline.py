@@ -134,6 +134,12 @@ def test_what_an_event_is_called(each: Event, words: str) -> None:
     assert text(each) == words
 
 
+def test_whose_an_event_is_follows_from_the_switches() -> None:
+    plain = event("counted")
+    trace = [plain, event("switched", to=3, reason="wait"), plain, event("started", task=2), plain]
+    assert [mark.task for mark in read(trace)] == [0, 0, 3, 2, 2]
+
+
 def test_a_step_names_the_instruction() -> None:
     at = 0xC0100000
     symbols = Symbols({"compute_string_1": at})
