@@ -175,7 +175,7 @@ def task_programs_on(draw: DrawFn, machine: Machine, schedule: str, most: int) -
     quantum = {"stepped": st.integers(1, 30), "timer": st.integers(1, 3)}.get(schedule)
     program = Program(
         tuple(_resolved(lists)),
-        stacks=draw(st.sampled_from((5, 8, 4, 6, 3, 1))),
+        stacks=draw(st.sampled_from((1, 5, 8, 4, 6, 3))),
         schedule=schedule,
         quantum=Program().quantum if quantum is None else draw(quantum),
         priorities=draw(st.booleans()),
@@ -201,6 +201,7 @@ def _fragments(
         alone(_own),
         alone(computation),
         alone(_stack),
+        alone(st.just(OverflowOwn())),
         alone(_wait),
         alone(computation),
         st.builds(
@@ -225,7 +226,7 @@ def _main(
     spawned = draw_several(draw, spawn, 1, 4)
     seeds: list[_Seed] = list(spawned)
     seeds += [each for part in draw_several(draw, fragments, 0, most // 2) for each in part]
-    for _ in range(draw(st.sampled_from((3, 2, 3, 2, 1, 0)))):
+    for _ in range(draw(st.sampled_from((0, 3, 2, 3, 2, 1)))):
         seeds += [_Earlier(Wake(0), Spawn, which) for which in range(len(spawned))]
         seeds.append(Sleep(1))
     return seeds

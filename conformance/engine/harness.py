@@ -24,8 +24,6 @@ from conformance.observe.observation import Outcome
 
 __all__ = ["Check", "Harness", "Listener", "Skipped", "causes_of"]
 
-_TRIES_OF_TIMER = 5
-
 Check = Callable[[Result], object]
 """A test's own demands on a result, beyond agreement; raises AssertionError."""
 
@@ -209,8 +207,7 @@ class Harness:
     ) -> set[str]:
         """The causes that the case has in fresh processes."""
         again: set[str] = set()
-        # Where a timer schedules, a cause may need its ticks at certain moments.
-        for _ in range(_TRIES_OF_TIMER if case.program.schedule == "timer" else 1):
+        for _ in range(_tries(case)):
             again.update(causes_of(assess(self.runner.run(case, fresh=True)).verdict))
             if again.issuperset(causes):
                 break
@@ -282,11 +279,12 @@ class Harness:
         def still_fails(case: Case) -> bool:
             if not in_time():
                 return False
-            result = assess(self.runner.run(case))
-            if finding.signature not in causes_of(result.verdict):
-                return False
-            finding.result = narrowed(result, finding.signature)
-            return True
+            for _ in range(_tries(case)):
+                result = assess(self.runner.run(case))
+                if finding.signature in causes_of(result.verdict):
+                    finding.result = narrowed(result, finding.signature)
+                    return True
+            return False
 
         reduce_case(finding.result.case, still_fails)
         finding.shrunk = in_time()
@@ -304,6 +302,13 @@ class Harness:
                 self.folder / "divergences", image=image, instances=self.instances, seed=self.seed
             )
         self.listener.found(finding)
+
+
+def _tries(case: Case) -> int:
+    """How often a case is run to see a cause again: with a timer, it may need ticks at certain
+    moments.
+    """
+    return 5 if case.program.schedule == "timer" else 1
 
 
 def _can_shrink(finding: Finding) -> bool:
