@@ -18,14 +18,22 @@ from conformance.case.memory_map import PLAIN_MAP
 from conformance.case.payload import decode_payload, encode_payload, encode_program
 from conformance.case.program import (
     SCHEDULES,
+    Block,
     Body,
     Compute,
+    Control,
+    Free,
     Join,
     Lock,
+    Map,
     Operation,
+    Overflow,
     OverflowOwn,
+    Probe,
     Program,
+    Raise,
     Spawn,
+    StackFree,
     TripleFault,
     Unlock,
     Wake,
@@ -123,14 +131,26 @@ def test_programs_are_varied() -> None:
     kinds = Counter(kind for case in cases for kind in {type(x) for x in case.program.operations})
     for kind in (Spawn, Compute, Wake, Join, Lock, Unlock, OverflowOwn, Yield):
         assert kinds[kind] > 10, kind
-    paging = sum(
-        count for kind, count in kinds.items() if kind.__module__.endswith("paging_operations")
-    )
-    assert paging > 10
     assert {case.program.schedule for case in cases} == set(SCHEDULES)
     assert {case.program.priorities for case in cases} == {True, False}
     computed = {x.kind for case in cases for x in case.program.operations if isinstance(x, Compute)}
     assert computed == set(PROTOCOL.enums["compute_kind"].values())
+
+
+@pytest.mark.parametrize("kind", [Map, Probe, Control, Raise, Overflow, StackFree, Free, Block])
+def test_whatever_programs_do_tasks_do(kind: type[Operation]) -> None:
+    def in_a_body(case: Case) -> bool:
+        operations = case.program.operations
+        return any(isinstance(one, kind) for one in operations[operations.index(Body()) :])
+
+    options = settings(
+        max_examples=2000,
+        database=None,
+        derandomize=True,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    assert find(task_cases(image=IMAGE), in_a_body, settings=options)
 
 
 def shrunk(condition: Any) -> Program:
