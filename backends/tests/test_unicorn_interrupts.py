@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backends.tests.delivery_machine import DATA, descriptor
 from backends.tests.reference_machine import (
     BELL,
     HLT,
@@ -195,15 +196,20 @@ def test_cli_behind_sti_keeps_it_out(machine: ReferenceMachine) -> None:
     assert bytes(machine.ram[eip - 5 : eip]) == STI + CLI + NOP + STI + NOP
 
 
-def test_a_load_of_ss_and_what_follows_are_not_parted(machine: ReferenceMachine) -> None:
-    """Over thousands of boundaries: no interrupt comes behind MOV to SS."""
-    handler = b"\x8b\x04\x24\x66\x81\x78\xfe\x8e\xd2\x75\x06" + count(RESULT + 4) + TICK
-    machine = new_machine(b"\x50" + b"\x8b\x44\x24\x04" + handler[3:-1] + b"\x58" + IRET)
-    loop = MOV_SS + NOP + b"\x49"
+@pytest.mark.parametrize("divisor", [39, 41, 43])
+@pytest.mark.parametrize("selector", [b"\x8e\xd2", b"\x8e\xd3"], ids=["the same", "another"])
+def test_a_load_of_ss_and_what_follows_are_not_parted(divisor: int, selector: bytes) -> None:
+    """Wherever ticks come, whether the load changes something or not."""
+    behind = b"\x8b\x44\x24\x04\x66\x81\x78\xfe" + selector  # is it in front of the saved EIP?
+    behind += b"\x75\x06" + count(RESULT + 4)
+    machine = new_machine(b"\x50" + behind + count(RESULT) + END + b"\x58" + IRET)
+    machine.descriptors.append(descriptor(DATA))  # 0x38
+    loop = selector + NOP + MOV_SS + NOP + b"\x49"  # …; dec %ecx
     back = b"\x75" + bytes([256 - len(loop) - 2])
-    code = controllers() + timer(7) + b"\xba" + word(KERNEL_DATA) + mov_ecx(500) + STI + loop + back
+    registers = b"\xba" + word(KERNEL_DATA) + b"\xbb" + word(0x38) + mov_ecx(150)
+    code = controllers() + timer(divisor) + registers + STI + loop + back
     assert end_of(machine.run(code)) == (End.BELL, "")
-    assert machine.word(RESULT) > 20
+    assert machine.word(RESULT) > 10
     assert machine.word(RESULT + 4) == 0
 
 
