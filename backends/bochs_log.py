@@ -24,7 +24,7 @@ from conformance.observe.observation import MachineFault
 __all__ = ["BochsLog"]
 
 _LIMIT = 4096
-"""Attempts that are kept of one run: more than any program can make a sound kernel see."""
+"""Attempts that are kept of one run: a record that would have to be incomplete is none."""
 
 _LINE = re.compile(
     rb"^(?P<time>\d{1,20})d\[CPU0 *\] (?:"
@@ -98,8 +98,10 @@ class BochsLog:
             ),
         )
 
-    def faults(self) -> tuple[MachineFault, ...]:
-        """The exceptions whose handler was entered, so far."""
+    def faults(self) -> tuple[MachineFault, ...] | None:
+        """The exceptions whose handler was entered, so far; None if they were too many to keep."""
+        if self._full:
+            return None
         return tuple(
             attempt.fault
             for attempt in self._attempts

@@ -26,7 +26,7 @@ from conformance.observe.observation import ControlRegisters, MachineFault
 __all__ = ["QemuLog", "control_registers"]
 
 _LIMIT = 4096
-"""Attempts that are kept of one run: more than any program can make a sound kernel see."""
+"""Attempts that are kept of one run: a record that would have to be incomplete is none."""
 
 _LINE = re.compile(
     rb"^(?: *\d+: v=(?P<vector>[0-9a-f]{2,8}) e=(?P<error>[0-9a-f]{4,8}) i=(?P<software>[01])"
@@ -124,8 +124,10 @@ class QemuLog:
         self._attempts.append(attempt)
         return True
 
-    def faults(self) -> tuple[MachineFault, ...]:
-        """The exceptions whose handler was entered, so far."""
+    def faults(self) -> tuple[MachineFault, ...] | None:
+        """The exceptions whose handler was entered, so far; None if they were too many to keep."""
+        if self._full:
+            return None
         return tuple(
             self._fault(attempt)
             for attempt in self._attempts

@@ -20,6 +20,7 @@ from conformance.commands.known import known
 from conformance.commands.maps import maps
 from conformance.commands.replay import replay
 from conformance.commands.run import run
+from conformance.commands.show import show
 from conformance.errors import ConformanceError
 
 __all__ = ["main"]
@@ -30,6 +31,7 @@ Examples:
   conformance run --suite frames --cases 200 --seed 7 --json out.json
   conformance run --backend qemu --map /proc/iomem
   conformance replay conformance-results/divergences/NAME.json
+  conformance show conformance-results/divergences/NAME.json
   conformance known list
   conformance maps show dell-xps-13-9360-16g
 
@@ -48,7 +50,7 @@ def cli() -> None:
     """Boot one kernel image on QEMU, Bochs and a reference model, and compare what it does."""
 
 
-for command in (run, replay, export, decode, known, doctor, maps, build, bench):
+for command in (run, replay, show, export, decode, known, doctor, maps, build, bench):
     cli.add_command(command)
 
 

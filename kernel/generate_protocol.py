@@ -27,8 +27,14 @@ _PROLOGUE = """\
 
 #include <cstdint>
 
+// GCC takes an enumerator for a variable that hides a constant of the same name.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+
 namespace protocol {
 """
+
+_EPILOGUE = ["} // namespace protocol", "", "#pragma GCC diagnostic pop"]
 
 # The one part of the format that protocol.toml gives in prose: what every operation starts with.
 _OPERATION_HEADER = [{"name": "code", "type": "u16"}, {"name": "size", "type": "u16"}]
@@ -309,7 +315,7 @@ def generate(text: str) -> str:
         lines += _enumeration(name, widths.get(name, _integer(4)), values)
         if name in operands:
             lines += _is_known(name, values)
-    lines += [*_operations(raw), *_trace(raw), *_state_regions(raw), "} // namespace protocol"]
+    lines += [*_operations(raw), *_trace(raw), *_state_regions(raw), *_EPILOGUE]
     return "\n".join(lines) + "\n"
 
 

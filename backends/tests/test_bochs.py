@@ -31,7 +31,7 @@ from conformance.case.image import Image
 from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
 from conformance.case.memory_map import MemoryMap
 from conformance.errors import BackendError
-from conformance.observe.observation import MachineFault, Outcome
+from conformance.observe.observation import Outcome
 from conformance.observe.trace import decode
 from conformance.protocol import PROTOCOL
 
@@ -174,7 +174,7 @@ def test_a_record_without_end(image: Image, instance: Callable[..., Backend]) ->
         hung = session.run(hostile_request())
         assert session.run(small_request()).faults == ()
     assert hung.outcome is Outcome.DEADLINE
-    assert hung.faults == (MachineFault(6),) * 4096
+    assert hung.faults is None
 
 
 @pytest.mark.parametrize("directory", [0, 0x7FFFF003], ids=["absent", "nowhere"])

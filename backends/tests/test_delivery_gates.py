@@ -140,7 +140,7 @@ def test_pushes_to_an_inner_level_are_supervisor_accesses_and_tables_are_implici
     machine.enter_ring(3)
     machine.supervisor |= {GDT, IDT, TASK, KERNEL_STACK - 0x1000}
     delivered(machine, EXTERNAL)
-    assert machine.modes[KERNEL_STACK - 4] is Mode.SUPERVISOR
+    assert machine.modes[KERNEL_STACK - 5 * 4] is Mode.SUPERVISOR  # all that is pushed
     assert machine.modes[IDT + VECTOR * 8] is Mode.IMPLICIT
     assert machine.modes[GDT + KERNEL_CODE] is Mode.IMPLICIT
     assert machine.modes[TASK + 4] is Mode.IMPLICIT

@@ -19,17 +19,22 @@ from delivery_machine import (
     LOCAL_SELECTOR,
     RF,
     SPARE,
-    TF,
     USER_DATA,
     FakeMachine,
     descriptor,
 )
 
-from backends.unicorn_model.delivery.machine import Mode, NotModelled, PageFault, Segment
+from backends.unicorn_model.delivery.machine import Mode, PageFault, Segment
 from backends.unicorn_model.delivery.transaction import Transaction
 from backends.unicorn_model.delivery.vectors import Fault
 from backends.unicorn_model.instructions.decode import Instruction, decode
-from backends.unicorn_model.instructions.segment_loads import is_segment_load, load, load_into
+from backends.unicorn_model.instructions.segment_loads import (
+    is_segment_load,
+    load,
+    load_into,
+    loads_stack_segment,
+    register_moved,
+)
 
 MEMORY_OPERAND = 0x8000  # what [EBX] is
 
@@ -227,11 +232,28 @@ def test_the_operand_is_read_at_the_cpl(machine: FakeMachine) -> None:
     assert (raised.value.linear, raised.value.error_code) == (MEMORY_OPERAND, 5)
 
 
-def test_the_trap_flag(machine: FakeMachine) -> None:
-    machine.set(eflags=2 | TF, ecx=KERNEL_DATA)
-    load(machine, instruction("8ed9"))
-    with pytest.raises(NotModelled, match="TF"):
-        load(machine, instruction("8ed1"))
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("8ed1", True), ("17", True), ("8ed9", False), ("1f", False), ("0fb211", False)],
+    ids=["mov to ss", "pop to ss", "mov to ds", "pop to ds", "lss"],
+)
+def test_which_hold_interrupts_and_traps_back(code: str, expected: bool) -> None:
+    assert loads_stack_segment(instruction(code)) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("8ed9", ("ds", "ecx")),
+        ("8ed2", ("ss", "edx")),
+        ("8e1b", None),  # from memory
+        ("8ecb", None),  # to CS
+        ("1f", None),
+        ("8cd8", None),
+    ],
+)
+def test_what_mov_loads_from_a_register(code: str, expected: tuple[str, str] | None) -> None:
+    assert register_moved(instruction(code)) == expected
 
 
 @pytest.mark.parametrize(

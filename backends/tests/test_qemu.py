@@ -162,8 +162,7 @@ def test_a_record_without_end(image: Image, instance: Callable[..., Backend]) ->
         hung = session.run(hostile_request())
         assert session.run(small_request()).faults == ()
     assert hung.outcome is Outcome.DEADLINE
-    assert hung.faults is not None
-    assert [fault.vector for fault in hung.faults] == [6] * 4096
+    assert hung.faults is None
 
 
 @pytest.mark.parametrize("cpu_profile", CPU_PROFILES)

@@ -32,6 +32,7 @@ from backends.unicorn_model.cpu_profile import CpuProfile
 from backends.unicorn_model.faults import GeneralProtection, NotModelled
 from backends.unicorn_model.pdptes import ControlWrite, with_pdptes
 from backends.unicorn_model.physical_memory import PhysicalMemory
+from backends.unicorn_model.register_file import RegisterFile
 from backends.unicorn_model.tlb import flush_tlb
 
 __all__ = ["EFER", "ControlUnit"]
@@ -59,6 +60,7 @@ class ControlUnit:
         self._processor = processor
         self._memory = memory
         self._profile = profile
+        self._registers = RegisterFile(processor, ("cr0", "cr3", "cr4"))
         self._state = ControlState(
             cr0=processor.reg_read(x86.UC_X86_REG_CR0),
             cr3=processor.reg_read(x86.UC_X86_REG_CR3),
@@ -161,9 +163,8 @@ class ControlUnit:
         Raises:
             NotModelled: something was written unseen, or Unicorn does not take it.
         """
-        read = self._processor.reg_read
-        cr0 = read(x86.UC_X86_REG_CR0) & _OWN_CR0
-        cr3, cr4 = read(x86.UC_X86_REG_CR3), read(x86.UC_X86_REG_CR4)
+        cr0, cr3, cr4 = self._registers.values()
+        cr0 &= _OWN_CR0
         state = self._state
         if (cr0, cr3, cr4) != (state.cr0 & _OWN_CR0, state.cr3, state.cr4):
             raise NotModelled(

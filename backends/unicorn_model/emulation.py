@@ -12,6 +12,7 @@ import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc, UcError
 
 from backends.unicorn_model.access_rights import Access, Privilege
+from backends.unicorn_model.block_counter import BlockCounter
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.flags import IOPL
 from backends.unicorn_model.faults import NotModelled, PageFault
@@ -62,6 +63,8 @@ class Other(Enum):
 
     BEFORE = "before an instruction that the model executes or checks"
     BELL = "the guest rang"
+    DEVICE = "behind an OUT that a device has to be looked at for: at the end of its block"
+    USED_UP = "before a block for which there was no allowance"
     ENDED = "by itself: the guest halted, or a step is done"
 
 
@@ -71,11 +74,15 @@ Reason = PageFaulted | Interrupted | Other
 class Emulation:
     """One processor's emulation.
 
+    Attributes:
+        watch: the instructions before which it may stop.
+        last_out: the EIP of the last OUT for which it did.
+
     Args:
         processor: in its entry state, with guest RAM.
         memory: guest RAM.
         before: asked before each watched instruction, by its linear address: stop there?
-        rang: asked after each OUT: has the guest rung?
+        attend: asked after each OUT for a reason to stop.
     """
 
     def __init__(
@@ -87,7 +94,7 @@ class Emulation:
         hidden: HiddenState,
         ports: Ports,
         before: Callable[[int], bool],
-        rang: Callable[[], bool],
+        attend: Callable[[], Other | None],
     ) -> None:
         self._processor = processor
         self._memory = memory
@@ -95,9 +102,11 @@ class Emulation:
         self._control = control
         self._hidden = hidden
         self._ports = ports
-        self._rang = rang
+        self._attend = attend
         self._before = before
         self._reason: Reason | NotModelled = Other.ENDED
+        self._blocks = BlockCounter(processor)
+        self.last_out = 0
         self.watch = PageWatch(processor, self._come_to)
         processor.hook_add(uc.UC_HOOK_TLB_FILL, self._fill)
         processor.hook_add(uc.UC_HOOK_INTR, self._interrupt)
@@ -106,13 +115,18 @@ class Emulation:
         processor.hook_add(uc.UC_HOOK_INSN, self._out, aux1=x86.UC_X86_INS_OUT)
         processor.hook_add(uc.UC_HOOK_INSN, self._cpuid, aux1=x86.UC_X86_INS_CPUID)
 
-    def resume(self, eip: int) -> Reason:
+    def resume(self, eip: int, allowance: int = 0) -> Reason:
         """Go on until something stops it.
+
+        Args:
+            eip: where.
+            allowance: how many blocks may begin; 0: any number.
 
         Raises:
             NotModelled: the guest did something that neither Unicorn nor the model has a rule for.
         """
         self._reason = Other.ENDED
+        self._blocks.limit(allowance)
         problem = ""
         try:
             self._processor.emu_start(eip, until=0)
@@ -122,11 +136,18 @@ class Emulation:
             raise self._reason
         if problem and self._reason is Other.ENDED:
             raise NotModelled(problem)
+        if self._reason is Other.ENDED and self._blocks.is_used_up:
+            return Other.USED_UP
         return self._reason
+
+    @property
+    def allowance_left(self) -> int:
+        """How many blocks more might have begun."""
+        return self._blocks.left
 
     def _stop(self, reason: Reason | NotModelled) -> None:
         # The first reason is the one. From some hooks Unicorn goes on to the end of a block.
-        if self._reason is Other.ENDED:
+        if self._reason in (Other.ENDED, Other.DEVICE):
             self._reason = reason
         self._processor.emu_stop()
 
@@ -168,13 +189,23 @@ class Emulation:
         return False
 
     def _in(self, _: Any, port: int, size: int, __: Any) -> int:
-        return self._ports.read(port, size) if self._may_use_ports() else 0
+        if self._may_use_ports():
+            try:
+                return self._ports.read(port, size)
+            except NotModelled as error:
+                self._stop(error)
+        return 0
 
     def _out(self, _: Any, port: int, size: int, value: int, __: Any) -> None:
         if self._may_use_ports():
-            self._ports.write(port, size, value)
-            if self._rang():
-                self._stop(Other.BELL)
+            try:
+                self._ports.write(port, size, value)
+            except NotModelled as error:
+                self._stop(error)
+            reason = self._attend()
+            if reason is not None:
+                self.last_out = self._processor.reg_read(x86.UC_X86_REG_EIP)
+                self._stop(reason)
 
     def _cpuid(self, processor: Any, _: Any) -> bool:
         """Answer for Unicorn where it would say something else than the profile; else say False."""

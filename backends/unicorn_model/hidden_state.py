@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import unicorn.unicorn_const as uc
@@ -72,16 +73,18 @@ class HiddenState:
         self._layout = layout()
         self._processor = processor
         self._saved = processor.context_save()
+        self._address = ctypes.cast(self._saved.context, ctypes.c_void_p).value or 0
 
     def segments(self) -> dict[str, Segment]:
         """The segment registers, LDTR and TR, by name."""
         self._processor.context_update(self._saved)
-        return _segments(bytes(self._saved), self._layout.segments)
+        state = self._bytes(self._layout.segments, _SEGMENT.size * len(_ORDER))
+        return dict(_known_segments(state))
 
     def software_interrupt(self) -> bool:
         """In a hook: was it INT n, INT3 or INTO that interrupted, and no exception?"""
         self._processor.context_update(self._saved)
-        return bytes(self._saved)[self._layout.software] != 0
+        return self._bytes(self._layout.software, 1) != b"\0"
 
     def forget_exception(self) -> None:
         """Let the next exception be the first.
@@ -91,15 +94,21 @@ class HiddenState:
         """
         self._processor.context_update(self._saved)
         start = self._layout.earlier
-        if bytes(self._saved)[start : start + len(_NONE)] != _NONE:
-            address = ctypes.cast(self._saved.context, ctypes.c_void_p).value or 0
-            ctypes.memmove(address + start, _NONE, len(_NONE))
+        if self._bytes(start, len(_NONE)) != _NONE:
+            ctypes.memmove(self._address + start, _NONE, len(_NONE))
             self._processor.context_restore(self._saved)
 
+    def _bytes(self, offset: int, size: int) -> bytes:
+        """A part of the saved state: all of it are thousands of bytes, and this is done often."""
+        return ctypes.string_at(self._address + offset, size)
 
-def _segments(state: bytes, offset: int) -> dict[str, Segment]:
-    values = _SEGMENT.iter_unpack(state[offset : offset + _SEGMENT.size * len(_ORDER)])
+
+def _segments(state: bytes) -> Mapping[str, Segment]:
+    values = _SEGMENT.iter_unpack(state)
     return {name: _segment(*value) for name, value in zip(_ORDER, values, strict=True)}
+
+
+_known_segments = lru_cache(maxsize=64)(_segments)  # a kernel has a few combinations of them
 
 
 def _segment(selector: int, base: int, limit: int, word: int) -> Segment:
@@ -145,7 +154,8 @@ def _find_segments() -> int:
         expected[name] = Segment(selector, Descriptor(base, limit, kind, 0, True, False))
     state = bytes(processor.context_save())
     offset = state.find(struct.pack("<QI", 0x11223300, 0x54320)) - 8
-    if offset < 0 or _segments(state, offset) != expected:
+    end = offset + _SEGMENT.size * len(_ORDER)
+    if offset < 0 or _segments(state[offset:end]) != expected:
         raise UnknownUnicorn("segment registers")
     return offset
 

@@ -21,8 +21,8 @@ _MOST_PAGES = 1024
 
 
 @lru_cache(maxsize=256)  # a worker runs one kernel over and over
-def _offsets(page: bytes, returns: bool) -> tuple[int, ...]:
-    return tuple(candidates(page, returns=returns)) + hooked_offsets(page)
+def _offsets(page: bytes, opcodes: bytes) -> tuple[int, ...]:
+    return tuple(candidates(page, opcodes)) + hooked_offsets(page)
 
 
 class PageWatch:
@@ -42,7 +42,7 @@ class PageWatch:
         self._hooks = CodeHooks(processor, before)
         self._seen: dict[int, bytes] = {}
         self._hooked: set[int] = set()
-        self._returns = False
+        self._opcodes = b""
 
     def look(self, page: int, content: bytes) -> None:
         """Look at the page at a linear address, of which an instruction is about to be fetched.
@@ -55,7 +55,7 @@ class PageWatch:
         if len(self._seen) >= _MOST_PAGES:
             self._seen.clear()
         self._seen[page] = content
-        for offset in _offsets(content, self._returns):
+        for offset in _offsets(content, self._opcodes):
             address = page + offset
             if address not in self._hooked:
                 if len(self._hooked) >= _MOST_HOOKS:
@@ -63,10 +63,11 @@ class PageWatch:
                 self._hooked.add(address)
                 self._hooks.add(address)
 
-    def watch_returns(self) -> None:
-        """From now on look for IRET, too; while the processor is stopped."""
-        if not self._returns:
-            self._returns = True
+    def watch_opcodes(self, opcodes: bytes) -> None:
+        """From now on look for these, too; while the processor is stopped."""
+        added = bytes(sorted(set(opcodes) - set(self._opcodes)))
+        if added:
+            self._opcodes += added
             self._seen.clear()
             # What is translated already has no hooks, and its pages have to be asked for again.
             self._processor.ctl_flush_tb()

@@ -11,20 +11,28 @@ import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc
 
 from backends.unicorn_model.access_rights import Access
+from backends.unicorn_model.boundary import Blocking, Boundary, ran_into_hlt
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.cpu_profile import CpuProfile
 from backends.unicorn_model.delivery.deliver import deliver, exception_of
-from backends.unicorn_model.delivery.flags import NT, TF
-from backends.unicorn_model.delivery.vectors import DB, Event, Fault, ProcessorException
+from backends.unicorn_model.delivery.flags import IF, NT, TF
+from backends.unicorn_model.delivery.machine import GENERAL
+from backends.unicorn_model.delivery.vectors import Event, Fault
 from backends.unicorn_model.emulation import Emulation, Interrupted, Other, PageFaulted, Reason
 from backends.unicorn_model.executed import execute, is_executed
+from backends.unicorn_model.external_interrupts import ExternalInterrupts
 from backends.unicorn_model.fault_record import FaultRecord
 from backends.unicorn_model.faults import NotModelled, PageFault
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.instructions.access_checks import is_unrestricted
 from backends.unicorn_model.instructions.checked_mode import CheckedMode
 from backends.unicorn_model.instructions.decode import Instruction, decode
-from backends.unicorn_model.instructions.segment_loads import is_segment_load, load
+from backends.unicorn_model.instructions.segment_loads import (
+    is_segment_load,
+    load,
+    loads_stack_segment,
+    register_moved,
+)
 from backends.unicorn_model.interruptions import (
     event_of_exception,
     event_of_page_fault,
@@ -34,15 +42,26 @@ from backends.unicorn_model.messages import End, Stop
 from backends.unicorn_model.mmu import Mmu
 from backends.unicorn_model.physical_memory import PhysicalMemory
 from backends.unicorn_model.ports import DebugPort, Ports
+from backends.unicorn_model.register_file import RegisterFile
+from backends.unicorn_model.single_step import SingleStep
 from backends.unicorn_model.stepper import Stepper
 from backends.unicorn_model.stopped import StoppedProcessor
 from backends.unicorn_model.tlb import flush_tlb
-from backends.unicorn_model.watched import Operation
+from backends.unicorn_model.watched import (
+    HLT,
+    IRET,
+    POP_SS,
+    POPF,
+    STI,
+    Operation,
+    Watched,
+)
 from backends.unicorn_model.watched import decode as decode_watched
 from conformance.observe.observation import ControlRegisters
 
 __all__ = ["Run"]
 
+_MASK = 0xFFFFFFFF
 _CONTROL = {
     name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in ("cr0", "cr2", "cr3", "cr4")
 }
@@ -62,24 +81,35 @@ class Run:
         mmu = Mmu(physical, profile)
         self._processor = processor
         self._control = ControlUnit(processor, physical, profile)
+        self._hooked = RegisterFile(processor, (*GENERAL, "cs", "eflags"))
         self._hidden = HiddenState(processor)
         self._machine = StoppedProcessor(processor, memory, mmu, self._control, self._hidden)
         self._debug_port = DebugPort()
+        self._interrupts = ExternalInterrupts()
+        self._boundary = Boundary(self._interrupts)
+        self._steps = SingleStep(processor)
         self._emulation = Emulation(
             processor,
             memory,
             mmu,
             self._control,
             self._hidden,
-            Ports({DebugPort.PORT: self._debug_port}),
+            Ports(
+                {
+                    DebugPort.PORT: self._debug_port,
+                    **dict.fromkeys(ExternalInterrupts.PORTS, self._interrupts),
+                }
+            ),
             before=self._is_ours,
-            rang=lambda: self._debug_port.rang,
+            attend=self._attend,
         )
         self._stepper = Stepper(processor)
         self._record = FaultRecord()
         self._checked = CheckedMode()
         # The linear address of an instruction that was checked and is Unicorn's to execute.
         self._passes: int | None = None
+        # The linear address behind the last load of SS that was Unicorn's to execute.
+        self._behind_stack_load: int | None = None
 
     def go(self, address: int) -> Stop:
         """Run from an address to the end."""
@@ -98,9 +128,15 @@ class Run:
         )
 
     def _go(self, eip: int) -> tuple[End, str]:
-        machine = self._machine
+        machine, boundary = self._machine, self._boundary
         while True:
-            reason = self._emulation.resume(eip)
+            start = eip
+            allowance = self._interrupts.blocks
+            if boundary.must_step():
+                self._stepper.step_one(machine)
+                allowance = 1
+            self._steps.begin(eip if machine.registers.eflags & TF else None)
+            reason = self._emulation.resume(eip, allowance)
             self._passes = None
             self._control.check()
             if reason is Other.BELL:
@@ -108,24 +144,51 @@ class Run:
             machine.load()
             eip = machine.registers.eip
             stepped = self._stepper.finish(machine.linear(eip))
-            if reason is Other.ENDED and not stepped:
-                return End.HALTED, f"halted at {eip:#x}"
-            event = self._event(reason)
+            self._interrupts.executed(allowance - self._emulation.allowance_left)
+            if reason is Other.DEVICE:
+                boundary.halted = ran_into_hlt(machine, self._emulation.last_out)
+            elif reason is Other.ENDED and not stepped:
+                boundary.halted = True
+            if machine.linear(eip) == self._behind_stack_load:
+                boundary.blocking = Blocking.STACK
+            elif not (reason is Other.BEFORE and eip == start):
+                boundary.blocking = Blocking.NONE
+            self._behind_stack_load = None
+            went_on = start if reason in (Other.ENDED, Other.USED_UP) else None
+            event = self._event(reason) or boundary.interrupt(machine, went_on)
             if event is not None:
+                boundary.halted, boundary.blocking = False, Blocking.NONE
                 outcome = deliver(machine, event)
                 if outcome.shutdown:
                     # All that the last fault has changed.
                     self._processor.reg_write(x86.UC_X86_REG_CR2, machine.registers.cr2)
                     return End.SHUTDOWN, f"vector {event.vector} at {eip:#x}"
                 self._record.add(outcome)
+            elif boundary.halted:
+                return End.HALTED, f"halted at {eip:#x}"
             machine.store()
             self._hidden.forget_exception()
             registers = machine.registers
             eip = registers.eip
-            if registers.eflags & NT:
-                self._emulation.watch.watch_returns()
-            if self._checked.update(registers):
-                self._emulation.watch.watch_all(on=self._checked.on)
+            self._watch()
+
+    def _watch(self) -> None:
+        """Look for the instructions that matter from now on."""
+        registers, watch = self._machine.registers, self._emulation.watch
+        if registers.eflags & NT:
+            watch.watch_opcodes(IRET)
+        if self._steps.in_use:
+            watch.watch_opcodes(IRET + POPF + POP_SS + HLT)
+        if self._interrupts.used:
+            watch.watch_opcodes(IRET + POPF + POP_SS + HLT + STI)
+        if self._checked.update(registers):
+            watch.watch_all(on=self._checked.on)
+
+    def _attend(self) -> Other | None:
+        """During emulation, after OUT."""
+        if self._debug_port.rang:
+            return Other.BELL
+        return Other.DEVICE if self._interrupts.has_changed() else None
 
     def _event(self, reason: Reason) -> Event | None:
         """What is to be delivered; before that, execute what the model executes."""
@@ -137,10 +200,14 @@ class Run:
                 return event_of_page_fault(machine, fault, access)
             case Interrupted(vector, software=True):
                 return event_of_software_interrupt(machine, vector)
+            case Interrupted(vector=1, software=False):
+                return self._steps.end(machine)
             case Interrupted(vector, software=False):
                 return event_of_exception(machine, vector)
             case Other.BEFORE:
                 return self._execute()
+            case Other.ENDED if self._boundary.halted and machine.registers.eflags & TF:
+                return self._steps.trap()
             case _:
                 return None
 
@@ -149,24 +216,45 @@ class Run:
         if linear == self._passes:
             self._passes = None
             return False
-        read = self._processor.reg_read
-        code = self._machine.code_at(linear, read(x86.UC_X86_REG_CS) & 3)
+        held = self._hooked.read()
+        code = self._machine.code_at(linear, held["cs"] & 3)
         watched = decode_watched(code)
         if watched is None:
             instruction = decode(code)
             if instruction is None:
                 return False
-            return is_segment_load(instruction) or self._is_checked(instruction, code)
+            if is_segment_load(instruction):
+                return not self._is_reload(instruction, linear, held)
+            return self._is_checked(instruction, code)
         if watched.operation is Operation.INVLPG:
             # 4.10.4.1: for all of the page, which may be larger than those that Unicorn keeps.
             flush_tlb(self._processor)
             return False
-        return is_executed(
+        if is_executed(
             watched,
             self._control,
-            ecx=read(x86.UC_X86_REG_ECX),
-            eflags=read(x86.UC_X86_REG_EFLAGS),
-        )
+            ecx=held["ecx"],
+            eflags=held["eflags"],
+            pending=self._interrupts.pending,
+        ):
+            return True
+        if self._steps.in_use and watched.operation in (Operation.IRET, Operation.POPF):
+            self._steps.foresee(self._machine, watched)
+        return False
+
+    def _is_reload(self, instruction: Instruction, linear: int, held: dict[str, int]) -> bool:
+        """Whether a load of a segment register is as good as none: an interrupt handler's."""
+        moved = register_moved(instruction)
+        if moved is None or held["cs"] & 3 or self._checked.on:
+            return False
+        target, source = moved
+        if target == "ss" and held["eflags"] & TF:
+            return False
+        if not self._machine.holds(target, held[source] & 0xFFFF):
+            return False
+        if target == "ss":
+            self._behind_stack_load = linear + instruction.length & _MASK
+        return True
 
     def _is_checked(self, instruction: Instruction, code: bytes) -> bool:
         if not self._checked.concerns(code):
@@ -185,11 +273,17 @@ class Run:
         code = machine.code(registers.eip)
         instruction = decode(code)
         watched = decode_watched(code)
+        traps = bool(registers.eflags & TF)
         try:
             if watched is not None:
                 execute(machine, self._control, watched)
+                self._note(watched, registers.eflags)
             elif instruction is not None and is_segment_load(instruction):
                 load(machine, instruction)
+                if loads_stack_segment(instruction):
+                    traps &= not self._boundary.load_stack_segment()
+                else:
+                    self._boundary.blocking = Blocking.NONE
             else:
                 fault = self._checked.fault_before(code, registers)
                 if fault is not None:
@@ -198,4 +292,10 @@ class Run:
                 return None
         except (Fault, PageFault) as fault:
             return exception_of(fault)
-        return ProcessorException(DB) if registers.eflags & TF else None
+        return self._steps.trap() if traps else None
+
+    def _note(self, watched: Watched, eflags: int) -> None:
+        """What a watched instruction means for the boundary behind it."""
+        enables = watched.operation is Operation.STI and not eflags & IF
+        self._boundary.blocking = Blocking.STI if enables else Blocking.NONE
+        self._boundary.halted = watched.operation is Operation.HLT

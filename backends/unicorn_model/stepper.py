@@ -3,14 +3,15 @@
 Unicorn fetches a block before it executes any of it, up to the next branch. If the block runs over
 into a page that is not there, Unicorn gives all of it up: the fetch that failed is of an
 instruction to which the processor would come later, or never. Then it has to go there in single
-steps.
+steps. (So it has where an interrupt may come behind each instruction.)
 """
 
 from __future__ import annotations
 
 from unicorn.unicorn_py3 import Uc
 
-from backends.unicorn_model.instructions.decode import decode
+from backends.unicorn_model.instructions.decode import LONGEST, decode
+from backends.unicorn_model.single_step import successors
 from backends.unicorn_model.stopped import StoppedProcessor
 
 __all__ = ["Stepper"]
@@ -23,7 +24,7 @@ class Stepper:
 
     def __init__(self, processor: Uc) -> None:
         self._processor = processor
-        self._exit: int | None = None
+        self._exits: list[int] = []
 
     def step(self, machine: StoppedProcessor, page: int) -> bool:
         """Let Unicorn stop behind the instruction at EIP, if that lies before the page.
@@ -41,16 +42,28 @@ class Stepper:
         instruction = decode(machine.code(registers.eip))
         if instruction is None or (page - linear & _MASK) < instruction.length:
             return False
-        self._end_with(linear + instruction.length & _MASK)
+        self._end_at([linear + instruction.length & _MASK])
         return True
+
+    def step_one(self, machine: StoppedProcessor) -> None:
+        """Let Unicorn stop behind the instruction at EIP, unless it is a branch or comes in
+        iterations: then that is where a block ends.
+        """
+        eip = machine.registers.eip
+        linear = machine.linear(eip)
+        # What is translated has no exit in it.
+        self._processor.ctl_remove_cache(linear, linear + LONGEST)
+        instruction = decode(machine.code(eip))
+        behind = None if instruction is None else successors(instruction, eip)
+        self._end_at([machine.linear(address) for address in behind or () if address != eip])
 
     def finish(self, linear: int) -> bool:
         """Unicorn has stopped: was it behind the instruction that was to be stepped over?"""
-        reached = linear == self._exit
-        if self._exit is not None:
-            self._end_with(None)
+        reached = linear in self._exits
+        if self._exits:
+            self._end_at([])
         return reached
 
-    def _end_with(self, address: int | None) -> None:
-        self._exit = address
-        self._processor.ctl_set_exits([] if address is None else [address])
+    def _end_at(self, addresses: list[int]) -> None:
+        self._exits = addresses
+        self._processor.ctl_set_exits(addresses)

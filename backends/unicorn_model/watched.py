@@ -13,10 +13,27 @@ from enum import Enum
 
 from backends.unicorn_model.delivery.machine import GENERAL
 
-__all__ = ["LONGEST", "Operation", "Watched", "candidates", "decode", "prefix_length"]
+__all__ = [
+    "HLT",
+    "IRET",
+    "LONGEST",
+    "POPF",
+    "POP_SS",
+    "STI",
+    "Operation",
+    "Watched",
+    "candidates",
+    "decode",
+    "prefix_length",
+]
 
 LONGEST = 15
 """Bytes of an instruction, at most (SDM vol. 2, 2.3.11)."""
+
+POPF, IRET, HLT, STI, POP_SS = b"\x9d", b"\xcf", b"\xf4", b"\xfb", b"\x17"
+"""Opcodes that are looked for only while they matter: their bytes are frequent. (POP to SS is of
+`instructions.segment_loads`.)
+"""
 
 
 class Operation(Enum):
@@ -29,6 +46,9 @@ class Operation(Enum):
     RDMSR = "rdmsr"
     INVLPG = "invlpg"
     IRET = "iret"
+    POPF = "popf"
+    STI = "sti"
+    HLT = "hlt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +71,27 @@ class Watched:
 _PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3"
 _OPERAND_SIZE = 0x66
 _MOVES = {0: Operation.MOV_TO_CR0, 3: Operation.MOV_TO_CR3, 4: Operation.MOV_TO_CR4}
-_TWO_BYTES = re.compile(rb"\x0f(?:[\x22\x30\x32\x01]|\Z)")
-_WITH_RETURNS = re.compile(rb"\x0f(?:[\x22\x30\x32\x01]|\Z)|\xcf")
+_ONE_BYTE = {
+    POPF: Operation.POPF,
+    IRET: Operation.IRET,
+    HLT: Operation.HLT,
+    STI: Operation.STI,
+}
+_TWO_BYTES = rb"\x0f(?:[\x22\x30\x32\x01]|\Z)"
 
 
-def candidates(page: bytes, *, returns: bool) -> Iterator[int]:
+def candidates(page: bytes, opcodes: bytes = b"") -> Iterator[int]:
     """Where a watched instruction may begin.
 
     Args:
         page: what follows it is not known; what may be one then is one.
-        returns: look for IRET, too.
+        opcodes: of one byte, to look for as well.
     """
-    for match in (_WITH_RETURNS if returns else _TWO_BYTES).finditer(page):
+    one_byte = rb"|[" + re.escape(opcodes) + rb"]" if opcodes else b""
+    for match in re.finditer(_TWO_BYTES + one_byte, page):
         start = match.start()
         opcode, operand = page[start + 1 : start + 2], page[start + 2 : start + 3]
-        if match[0] != b"\xcf" and operand and not _is_watched(opcode[0], operand[0]):
+        if match[0][0] == 0x0F and operand and not _is_watched(opcode[0], operand[0]):
             continue
         yield start
         while start and page[start - 1] in _PREFIXES and match.start() - start < LONGEST:
@@ -94,8 +120,8 @@ def decode(code: bytes) -> Watched | None:
     """The instruction, if it is one of those; None also where bytes are missing."""
     start = prefix_length(code)
     wide = _OPERAND_SIZE not in code[:start]
-    if code[start : start + 1] == b"\xcf":
-        return Watched(Operation.IRET, start + 1, wide=wide)
+    if code[start : start + 1] in _ONE_BYTE:
+        return Watched(_ONE_BYTE[code[start : start + 1]], start + 1, wide=wide)
     if code[start : start + 1] != b"\x0f" or start + 1 >= len(code):
         return None
     opcode = code[start + 1]

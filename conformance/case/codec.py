@@ -42,8 +42,10 @@ __all__ = [
 ]
 
 FORMAT = "conformance-case"
-VERSION = 2
-_READABLE = (1, VERSION)  # version 1 had no task stacks
+VERSION = 3
+_READABLE = (1, 2, VERSION)
+_SINCE = {"stacks": 2, "schedule": 3, "quantum": 3, "priorities": 3}
+"""The version that brought a key."""
 
 
 class _ImageWire(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,6 +73,9 @@ class _CaseWire(msgspec.Struct, forbid_unknown_fields=True):
     program: list[dict[str, Any]]
     stacks: int | str
     state_regions: list[str]
+    schedule: str = Program().schedule
+    quantum: int | str = Program().quantum
+    priorities: bool = Program().priorities
 
 
 def dump_case(case: Case) -> str:
@@ -86,8 +91,23 @@ def dump_case(case: Case) -> str:
         "state_regions": list(case.state_regions),
     }
     complete(case, form, "format", "version", "stacks")
-    complete(case.program, {"operations": form["program"], "stacks": form["stacks"]})
+    schedule = _schedule_form(case.program)
+    complete(
+        case.program,
+        {"operations": form["program"], "stacks": form["stacks"]} | schedule,
+    )
+    plain = _schedule_form(Program())
+    form |= {key: value for key, value in schedule.items() if value != plain[key]}
     return json.dumps(form, indent=2) + "\n"
+
+
+def _schedule_form(program: Program) -> dict[str, Any]:
+    """How tasks are scheduled; a file has only what is not the default."""
+    return {
+        "schedule": program.schedule,
+        "quantum": program.quantum,
+        "priorities": program.priorities,
+    }
 
 
 def _plain(value: ImageId | Machine) -> dict[str, Any]:
@@ -122,11 +142,13 @@ def load_case(text: str | bytes, *, source: str = "case") -> Case:
                 source, "", f"key {key!r} is missing; a case begins with {key}={expected[-1]!r}"
             )
         if raw[key] not in expected or isinstance(raw[key], bool):
-            known = " or ".join(map(repr, expected))
+            *others, last = map(repr, expected)
+            known = f"{', '.join(others)} or {last}" if others else last
             invalid(source, key, f"expected {known}, got {excerpt(raw[key])}")
+    for key, since in _SINCE.items():
+        if raw["version"] < since and key in raw:
+            invalid(source, key, f"is a key of version {since}, this is version {raw['version']}")
     if raw["version"] == 1:
-        if "stacks" in raw:
-            invalid(source, "stacks", f"is a key of version {VERSION}, this is version 1")
         raw["stacks"] = 0
     wire = convert(raw, _CaseWire, source)
     reported = None
@@ -146,7 +168,13 @@ def load_case(text: str | bytes, *, source: str = "case") -> Case:
             image=ImageId(wire.image.name, wire.image.sha256),
             machine=machine,
             memory_map=reported,
-            program=Program(operations, integer(wire.stacks, source, "stacks")),
+            program=Program(
+                operations,
+                integer(wire.stacks, source, "stacks"),
+                wire.schedule,
+                integer(wire.quantum, source, "quantum"),
+                wire.priorities,
+            ),
             state_regions=tuple(wire.state_regions),
         )
     except InvalidArgument as error:

@@ -23,6 +23,8 @@ def encode_program(
     flags = PROTOCOL.program_flags["echo"] if echo else 0
     if paging == "pae":
         flags |= PROTOCOL.program_flags["pae"]
+    if program.priorities:
+        flags |= PROTOCOL.program_flags["priorities"]
     regions = sum(1 << PROTOCOL.state_regions[name].code for name in state_regions)
     parts = [
         PROTOCOL.program.pack(
@@ -31,6 +33,8 @@ def encode_program(
             state_regions=regions,
             flags=flags,
             stacks=program.stacks,
+            schedule=PROTOCOL.code("schedule", program.schedule),
+            quantum=program.quantum,
         )
     ]
     for operation in program.operations:

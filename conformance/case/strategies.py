@@ -20,17 +20,20 @@ from conformance.case.case import Case
 from conformance.case.image import ImageId, default_image
 from conformance.case.machine import PAGING_MODES, Machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap
+from conformance.case.operation import choose
 from conformance.case.processor import CPU_PROFILES
-from conformance.case.program import Program
+from conformance.case.program import SCHEDULES, Program
 from conformance.case.strategies_maps import memory_maps
 from conformance.case.strategies_paging import paging_programs_on
 from conformance.case.strategies_programs import check_operations, places, programs, programs_at
 from conformance.case.strategies_regions import regions
 from conformance.case.strategies_stacks import stack_programs_of
+from conformance.case.strategies_tasks import task_programs_on
 from conformance.errors import InvalidArgument
 
 __all__ = [
     "PROBED_REGIONS",
+    "TASK_REGIONS",
     "cases",
     "fault_cases",
     "guard_page_cases",
@@ -40,10 +43,15 @@ __all__ = [
     "programs",
     "regions",
     "stack_programs",
+    "task_cases",
+    "task_programs",
 ]
 
 PROBED_REGIONS = ("page_tables", "probe_arena")
 """The state regions that accesses and the paging structures' operations can change."""
+
+TASK_REGIONS = ("frame_bitmap", "page_tables", "probe_arena")
+"""The state regions that tasks can change."""
 
 # Most cases have a map. Branches at the ends are drawn more often than those in between.
 _reported_maps: SearchStrategy[MemoryMap | None] = st.one_of(
@@ -170,6 +178,74 @@ def guard_page_cases(
     _check("machine", machine, Machine)
     _check("image", image, ImageId)
     return _probing_cases(machine, image, stacks=True)
+
+
+def task_programs(
+    *,
+    machine: Machine | None = None,
+    schedule: str | None = None,
+    max_operations: int = _OPERATIONS,
+) -> SearchStrategy[Program]:
+    """Programs whose tasks wait for each other, and meanwhile do everything else.
+
+    Args:
+        machine: as for `paging_programs`.
+        schedule: `cooperative`, `stepped` or `timer`; by default any of them.
+        max_operations: about how many operations the lists of the main task and of each body have
+            at most.
+
+    Raises:
+        InvalidArgument: an argument is none of these, or the kernel has no room for so many.
+    """
+    _check("machine", machine, Machine)
+    check_operations(max_operations)
+    if schedule is None:
+        schedules = st.sampled_from(SCHEDULES)
+        return schedules.flatmap(
+            lambda each: task_programs_on(machine or Machine(), each, max_operations)
+        )
+    try:
+        choose(schedule, SCHEDULES)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"no schedule {schedule!r}; {error}") from None
+    return task_programs_on(machine or Machine(), schedule, max_operations)
+
+
+def task_cases(
+    *,
+    machine: Machine | None = None,
+    image: ImageId | None = None,
+    schedule: str | None = None,
+) -> SearchStrategy[Case]:
+    """Cases of `task_programs`, on a plain memory map.
+
+    Args:
+        machine: the machine of every case; by default any of `machines`.
+        image: as in `cases`.
+        schedule: as for `task_programs`.
+
+    Raises:
+        InvalidArgument: an argument is of another type, or no schedule.
+    """
+    _check("machine", machine, Machine)
+    _check("image", image, ImageId)
+    task_programs(schedule=schedule)
+    return _task_cases(machine, image, schedule)
+
+
+@st.composite
+def _task_cases(
+    draw: DrawFn, machine: Machine | None, image: ImageId | None, schedule: str | None
+) -> Case:
+    if machine is None:
+        machine = draw(machines())
+    return Case(
+        image=default_image().id if image is None else image,
+        machine=machine,
+        memory_map=PLAIN_MAP,
+        program=draw(task_programs(machine=machine, schedule=schedule)),
+        state_regions=TASK_REGIONS,
+    )
 
 
 @st.composite

@@ -22,7 +22,7 @@ from conformance.engine.harness import causes_of
 from conformance.engine.setup import build_harness, choose_image
 from conformance.report.finding_text import describe
 
-__all__ = ["replay"]
+__all__ = ["kernel_of", "replay"]
 
 
 @click.command(
@@ -53,7 +53,7 @@ def replay(
     is shown, and the exit status is 0.
     """
     record = load_record(file)
-    kernel = _kernel(record, image, current=current)
+    kernel = kernel_of(record, image, current=current)
     case = replace(record.case, image=kernel.id)
     loaded = load_config(config)
     configured = {instance.name for instance in loaded.instances}
@@ -77,7 +77,8 @@ def replay(
     return exit_status(harness)
 
 
-def _kernel(record: Record, folder: Path | None, *, current: bool) -> Image:
+def kernel_of(record: Record, folder: Path | None, *, current: bool) -> Image:
+    """The image to run a record with: what was asked for, the record's, or the installed one."""
     if folder is not None:
         return choose_image(folder)
     if record.image is not None and not current:

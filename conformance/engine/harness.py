@@ -188,9 +188,9 @@ class Harness:
         if len(settled) == len(causes):
             self.verdicts[status] += 1
             return []
-        again = causes_of(assess(self.runner.run(result.case, fresh=True)).verdict)
+        again = self._again(result.case, causes, assess)
         if self._unreliable(result.verdict):
-            again = ()
+            again = set()
         fresh = []
         for signature in causes:
             if self._is_settled(signature):
@@ -201,6 +201,17 @@ class Harness:
                 fresh.append(finding)
         self.verdicts[status if settled or fresh else Status.FLAKY] += 1
         return fresh
+
+    def _again(
+        self, case: Case, causes: tuple[str, ...], assess: Callable[[Result], Result]
+    ) -> set[str]:
+        """The causes that the case has in fresh processes."""
+        again: set[str] = set()
+        for _ in range(_tries(case)):
+            again.update(causes_of(assess(self.runner.run(case, fresh=True)).verdict))
+            if again.issuperset(causes):
+                break
+        return again
 
     def _is_settled(self, signature: str) -> bool:
         finding = self.findings.get(signature)
@@ -268,11 +279,12 @@ class Harness:
         def still_fails(case: Case) -> bool:
             if not in_time():
                 return False
-            result = assess(self.runner.run(case))
-            if finding.signature not in causes_of(result.verdict):
-                return False
-            finding.result = narrowed(result, finding.signature)
-            return True
+            for _ in range(_tries(case)):
+                result = assess(self.runner.run(case))
+                if finding.signature in causes_of(result.verdict):
+                    finding.result = narrowed(result, finding.signature)
+                    return True
+            return False
 
         reduce_case(finding.result.case, still_fails)
         finding.shrunk = in_time()
@@ -290,6 +302,13 @@ class Harness:
                 self.folder / "divergences", image=image, instances=self.instances, seed=self.seed
             )
         self.listener.found(finding)
+
+
+def _tries(case: Case) -> int:
+    """How often a case is run to see a cause again: with a timer, it may need ticks at certain
+    moments.
+    """
+    return 5 if case.program.schedule == "timer" else 1
 
 
 def _can_shrink(finding: Finding) -> bool:

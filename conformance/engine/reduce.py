@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from conformance.case.case import Case
 from conformance.case.machine import PAGING_MODES, Machine
 from conformance.case.memory_map import MemoryMap
 from conformance.case.processor import CPU_PROFILES
-from conformance.case.program import Operation, Program
+from conformance.case.program import SCHEDULES, Body, Operation, Program, Spawn
 from conformance.engine.simplify import lower, pages_moved, simpler_operations
 
 __all__ = ["reduce_case", "without_operations"]
@@ -41,7 +42,13 @@ def reduce_case(case: Case, still_fails: Callable[[Case], bool]) -> Case:
 
 
 def without_operations(program: Program, start: int, end: int) -> Program:
-    """The program without operations [start, end), and without each one that refers to them."""
+    """The program without operations [start, end), and without each one that refers to them.
+
+    What came after a `Body` that goes becomes part of the list before it; who spawned a task with
+    that body goes as well.
+    """
+    markers = _markers(program)
+    bodies = [body for body, marker in enumerate(markers) if not start <= marker < end]
     numbers: dict[int, int] = {}
     kept: list[Operation] = []
     for number, operation in enumerate(program.operations):
@@ -53,9 +60,18 @@ def without_operations(program: Program, start: int, end: int) -> Program:
                 continue
             changes: dict[str, Any] = {"operation": numbers[earlier]}
             operation = replace(operation, **changes)
+        if isinstance(operation, Spawn) and operation.body < len(markers):
+            if operation.body not in bodies:
+                continue
+            operation = replace(operation, body=bodies.index(operation.body))
         numbers[number] = len(kept)
         kept.append(operation)
     return replace(program, operations=tuple(kept))
+
+
+def _markers(program: Program) -> list[int]:
+    """The numbers of the operations at which a body begins."""
+    return [index for index, one in enumerate(program.operations) if isinstance(one, Body)]
 
 
 def _smaller(case: Case) -> Iterator[Case]:
@@ -65,12 +81,17 @@ def _smaller(case: Case) -> Iterator[Case]:
             yield replace(case, memory_map=replace(case.memory_map, cut=0))
         for regions in _shorter(case.memory_map.regions):
             yield replace(case, memory_map=MemoryMap(regions))
+    markers = _markers(case.program)
+    for start, end in pairwise((*markers, len(case.program.operations))):
+        yield replace(case, program=without_operations(case.program, start, end))
     for start, end in _pieces(len(case.program.operations)):
         yield replace(case, program=without_operations(case.program, start, end))
     for names in _shorter(case.state_regions):
         yield replace(case, state_regions=names)
     for machine in _simpler_machines(case.machine):
         yield replace(case, machine=machine)
+    for program in _simpler_schedules(case.program):
+        yield replace(case, program=program)
     for stacks in lower(case.program.stacks):
         yield replace(case, program=replace(case.program, stacks=stacks))
     for operations in pages_moved(case.program.operations):
@@ -83,6 +104,18 @@ def _smaller(case: Case) -> Iterator[Case]:
                 *case.program.operations[index + 1 :],
             )
             yield replace(case, program=replace(case.program, operations=operations))
+
+
+def _simpler_schedules(program: Program) -> Iterator[Program]:
+    for schedule in SCHEDULES[: SCHEDULES.index(program.schedule)]:
+        yield replace(program, schedule=schedule)
+    if program.priorities:
+        yield replace(program, priorities=False)
+    default = Program().quantum
+    if program.quantum != default:
+        yield replace(program, quantum=default)
+        for less in lower(program.quantum - 1):
+            yield replace(program, quantum=1 + less)
 
 
 def _simpler_machines(machine: Machine) -> Iterator[Machine]:

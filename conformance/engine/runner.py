@@ -90,7 +90,8 @@ class BackendStatistics:
         counted: how many cases of the suites it ran.
         runs: how often it ran, for shrinking and confirming too.
         seconds: the wall-clock time that took.
-        traces: SHA-256 over the traces and state digests of the counted cases, in their order.
+        traces: SHA-256 over the traces and state digests of the counted cases, in their order; but
+            for those that a timer schedules, which need not be the same again.
     """
 
     counted: int = 0
@@ -300,7 +301,7 @@ class Runner:
         def finish() -> Result:
             observations = tuple(future.result() for future in futures)
             if counted:
-                self._count(observations)
+                self._count(case, observations)
             # Without a backend whose divergence is known, the same is asked again.
             predict = functools.lru_cache(_WITNESSES)(functools.partial(_predict, case, image))
             verdict, known = judge_with_known(case, predict, observations, self.known)
@@ -322,9 +323,11 @@ class Runner:
                 lane.executor.submit(lane.close)
             lane.executor.shutdown(cancel_futures=False)
 
-    def _count(self, observations: tuple[Observation, ...]) -> None:
+    def _count(self, case: Case, observations: tuple[Observation, ...]) -> None:
         for lane, observation in zip(self._lanes, observations, strict=True):
             lane.statistics.counted += 1
+            if case.program.schedule == "timer":
+                continue
             traces = lane.statistics.traces
             traces.update(len(observation.trace).to_bytes(8, "little"))
             traces.update(observation.trace)

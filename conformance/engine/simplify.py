@@ -13,6 +13,7 @@ from typing import Any
 from conformance.case.case import Case
 from conformance.case.machine import Machine
 from conformance.case.operation import Operation, Rights
+from conformance.case.program import SCHEDULES, Program
 from conformance.protocol import PROTOCOL, Field
 
 __all__ = ["case_rank", "lower", "pages_moved", "simpler_operations"]
@@ -36,7 +37,7 @@ def lower(number: int) -> Iterator[int]:
 
 
 def case_rank(case: Case) -> tuple[int, int, int, int]:
-    """What makes a case small: regions, operations, what it runs on, and then the numbers."""
+    """What makes a case small: regions, operations, how it runs, and then the numbers."""
     regions = () if case.memory_map is None else case.memory_map.regions
     operations = case.program.operations
     numbers = sum(region.base + region.length for region in regions) + case.program.stacks
@@ -45,7 +46,12 @@ def case_rank(case: Case) -> tuple[int, int, int, int]:
         for operation in operations
         for field in PROTOCOL.operations[operation.name].operands.fields
     )
-    return len(regions), len(operations), int(case.machine != Machine()), numbers
+    program = case.program
+    if program.quantum != Program().quantum:
+        numbers += 1 + program.quantum
+    setting = int(case.machine != Machine())
+    setting += SCHEDULES.index(program.schedule) + int(program.priorities)
+    return len(regions), len(operations), setting, numbers
 
 
 def simpler_operations(operation: Operation) -> Iterator[Operation]:

@@ -200,7 +200,7 @@ class _Judgement:
             Status.DIVERGE,
             reason + self.absentees,
             culprit=culprit,
-            signature=signature(culprit, difference, self.case),
+            signature=signature(culprit, difference, self.case, self.clusters[0].expectation),
             difference=difference,
             clusters=self._listed(),
             expectation=self.clusters[0].expectation,

@@ -46,7 +46,7 @@ ORACLE = "oracle"
 UNTRACED = frozenset({Outcome.DEADLINE, Outcome.BACKEND_CRASHED, Outcome.REFUSED, Outcome.GARBLED})
 """Outcomes that stand for themselves: the trace was cut at an arbitrary place, or is none."""
 
-_DIGESTS = frozenset({"checksum", "sha256"})
+_DIGESTS = frozenset({"checksum", "sha256", "registers"})
 """Fields of which it means nothing that one value is higher than another."""
 
 _STATE_KIND = "state"

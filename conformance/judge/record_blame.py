@@ -20,7 +20,7 @@ from conformance.judge.verdict import KERNEL, UNKNOWN, Departure, Status, Verdic
 __all__ = ["judge_records"]
 
 _KINDS: tuple[
-    tuple[str, Callable[[Account], bool], Callable[[Account], Difference | None]], ...
+    tuple[str, Callable[[Account], bool], Callable[[Account, Case], Difference | None]], ...
 ] = (
     ("a fault", has_faults, compare_faults),
     ("the control registers", has_control, compare_control),
@@ -60,7 +60,7 @@ def judge_records(case: Case, clusters: Sequence[Cluster], verdict: Verdict) -> 
                 backend_cause(difference, case, cluster.expectation),
             )
             for cluster, account in recorders
-            if (difference := compare(account)) is not None
+            if (difference := compare(account, case)) is not None
         ]
         if wrong:
             return _blamed(case, what, wrong, len(recorders), verdict)

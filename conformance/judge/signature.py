@@ -17,14 +17,30 @@ _PREFIXES = {
 
 _FAULT = "fault"
 _ATTEMPTED = "attempted"
+_STEPPED = "stepped"
+_COMPUTED = "computed"
 _NOT_ALIKE = "fault or none"
 
 
-def signature(culprit: str, difference: Difference, case: Case) -> str:
+def signature(
+    culprit: str, difference: Difference, case: Case, expectation: Expectation | None = None
+) -> str:
     """The root cause: culprit, event, fields, how, operation, paging mode.
 
     Printable ASCII; never an address, a frame number or a count.
+
+    Args:
+        culprit: who is to blame.
+        difference: from what the oracle expects, or from somebody else.
+        case: what was run.
+        expectation: if the kernel may be the culprit: what it promises is named, in place of the
+            operation.
     """
+    rule = None
+    if expectation is not None and difference.index is not None:
+        rule = expectation.rules.get(difference.index)
+    if rule is not None and rule.promise:
+        return _ascii(f"{culprit}: {_broken(difference)}: {rule.promise} ({case.machine.paging})")
     words = [f"{culprit}: {_what(difference)}"]
     if operation := _operation(difference, case):
         words.append(f"after {operation}")
@@ -54,16 +70,17 @@ def backend_cause(
     rule = None if index is None else rules.get(index)
     if rule is None:
         return signature("", difference, case).removeprefix(": ")
-    if rule.sweeping and _is_of_an_attempt(difference):
+    if rule.sweeping and _is_swept(difference):
         return _ascii(rule.name)
     return _ascii(f"{_broken(difference)}: {rule.name}")
 
 
-def _is_of_an_attempt(difference: Difference) -> bool:
-    events = (difference.left, difference.right)
-    return difference.compared is Compared.TRACE and all(
-        event is not None and event.kind in (_FAULT, _ATTEMPTED) for event in events
-    )
+def _is_swept(difference: Difference) -> bool:
+    """Is it of an attempt, or of how many single steps were counted?"""
+    kinds = {event.kind for event in (difference.left, difference.right) if event is not None}
+    swept = kinds <= {_FAULT, _ATTEMPTED} or kinds <= {_STEPPED, _COMPUTED}
+    whole = difference.left is not None and difference.right is not None
+    return difference.compared is Compared.TRACE and whole and swept
 
 
 def _ascii(text: str) -> str:

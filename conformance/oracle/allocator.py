@@ -88,6 +88,8 @@ class FrameAllocator:
         Raises:
             InvalidArgument: the oracle has no rule for such an operation.
         """
+        # It may have been performed before: what it is given now is what it means.
+        self._given.pop(number, None)
         match operation:
             case Allocate():
                 yield self._hand_out(number, self.free.lowest, 1, "none_free")
@@ -125,8 +127,8 @@ class FrameAllocator:
         return self._hand_out(number, self.free.first_fit(count, alignment), count, "no_run")
 
     def _free(self, number: int, earlier: int) -> Event:
-        # This operation and those after it have been given nothing yet.
-        if earlier not in self._given:
+        # This operation and those after it cannot be meant.
+        if earlier >= number or earlier not in self._given:
             return _free_rejected(number, 0, "nothing_allocated")
         frame, count = self._given[earlier]
         # Only what is owned was ever handed out, so a frame of it can but be free already.

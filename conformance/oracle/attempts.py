@@ -86,7 +86,8 @@ def access_memory(performance: Performance, operation: Probe) -> None:
         or (operation.access != "execute" and setting.is_stack(address, size))
         or ((user or operation.access == "read") and setting.is_kernel(address, size))
     )
-    if not reachable:
+    taken = operation.access == "write" and performance.world.is_of_task(address, size)
+    if taken or not reachable:
         return performance.reject("bad_address")
     access = Access(operation.access, user, operation.alignment_check)
     place = user_place if user else probe_place
@@ -169,6 +170,8 @@ def write_control(performance: Performance, operation: Control) -> None:
     clears_pse = bit == "page_size_extensions" and not operation.value
     if clears_pse and not world.setting.pae and has_large_page(world):
         return performance.reject("large_page_mapped")
+    if bit == "no_execute" and not operation.value and world.task_stacks:
+        return performance.reject("used_by_task")
     changes = getattr(world.control, bit) != operation.value
     # 4.4.1: of the bits here, PSE and SMEP load the PDPTE registers where they change.
     if changes and bit in ("page_size_extensions", "supervisor_execution"):

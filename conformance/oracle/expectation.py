@@ -20,11 +20,14 @@ class Rule:
         source: volume and section.
         sweeping: whatever differs where this decides has one cause: the rest of the event follows
             from a translation that is another one.
+        promise: what the kernel promises there, for where the kernel is the one that breaks it;
+            empty where that is not the kernel's to promise.
     """
 
     name: str
     source: str
     sweeping: bool = False
+    promise: str = ""
 
 
 @dataclass(frozen=True, slots=True)

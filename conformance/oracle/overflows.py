@@ -11,8 +11,9 @@ from conformance.oracle.delivery import Place, attempted, deliver, kernel_may_wr
 from conformance.oracle.setting import PAGE, STACK_SIZE, STACKS
 from conformance.oracle.translation import Access
 from conformance.oracle.worlds import Performance, World
+from conformance.protocol import PROTOCOL
 
-__all__ = ["overflow_stack"]
+__all__ = ["overflow_own", "overflow_stack"]
 
 _WORD: Final = 4
 _SUPERVISOR_WRITE: Final = Access("write")
@@ -29,9 +30,20 @@ def overflow_stack(performance: Performance, operation: Overflow, stack: int) ->
         if size % _WORD or not least <= size <= most:
             return performance.reject("bad_size")
     bottom = STACKS + stack * STACK_SIZE + PAGE
+    # It may reach over the guard page, into the object below.
+    if how == "array" and performance.world.is_of_task(bottom + PAGE - size, _WORD):
+        code = PROTOCOL.code("stack_failure", "used_by_task")
+        return performance.show("stack_rejected", address=0, reason=code)
     result = _overflow(performance, how, bottom, size)
     if result is None:
         return attempted(performance, "done", rules.PERMITTED)
+    return attempted(performance, "faulted", deliver(performance, *result))
+
+
+def overflow_own(performance: Performance, stack: int) -> None:
+    """`overflow_own`, on a task's stack: from wherever in it, the pushes end at its bottom."""
+    result = _pushes(performance, "own", STACKS + (stack + 1) * STACK_SIZE)
+    assert result is not None
     return attempted(performance, "faulted", deliver(performance, *result))
 
 

@@ -15,7 +15,7 @@ from conformance.oracle.address_space import PagingStructures
 from conformance.oracle.arena import Arena
 from conformance.oracle.control import ControlRegisters
 from conformance.oracle.expectation import Choice, Rule
-from conformance.oracle.setting import Setting
+from conformance.oracle.setting import STACK_SIZE, STACKS, Setting
 from conformance.oracle.tlb import TranslationCaches
 from conformance.protocol import PROTOCOL, Comparison
 
@@ -32,9 +32,10 @@ class World:
         setting: of the run.
         structures, control, caches, arena: the state.
         cr2: the linear address of the last page fault; 0 after a reset.
+        task_stacks: the stacks that belong to tasks; the same in every world.
     """
 
-    __slots__ = ("arena", "caches", "control", "cr2", "setting", "structures")
+    __slots__ = ("arena", "caches", "control", "cr2", "setting", "structures", "task_stacks")
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -43,6 +44,7 @@ class World:
         self.caches = TranslationCaches()
         self.arena = Arena()
         self.cr2 = 0
+        self.task_stacks: frozenset[int] = frozenset()
 
     def copy(self) -> World:
         """The same, to be changed by itself."""
@@ -51,7 +53,13 @@ class World:
         twin.structures = self.structures.copy()
         twin.caches = self.caches.copy()
         twin.arena = self.arena.copy()
+        twin.task_stacks = self.task_stacks
         return twin
+
+    def is_of_task(self, address: int, size: int) -> bool:
+        """Some of the bytes are in a stack object that a task has."""
+        objects = {(each - STACKS) // STACK_SIZE for each in (address, address + size - 1)}
+        return not self.task_stacks.isdisjoint(objects)
 
     def key(self) -> tuple[object, ...]:
         """Worlds with one key have one future."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.case.program import SCHEDULES
 from conformance.case.wire import one_line
 from conformance.engine.finding import Finding
 from conformance.engine.harness import Harness
@@ -55,7 +56,12 @@ def describe_case(finding: Finding) -> list[str]:
             lines.append(f"    … {len(regions) - _REGIONS_SHOWN} more regions")
         if not regions:
             lines.append("    an empty memory map")
-    operations = case.program.operations
+    program = case.program
+    if program.schedule != SCHEDULES[0]:
+        lines.append(f"    schedule {program.schedule}, quantum {program.quantum}")
+    if program.priorities:
+        lines.append("    tasks run by priority")
+    operations = program.operations
     lines += [
         f"    {number}: {operation}"
         for number, operation in enumerate(operations[:_OPERATIONS_SHOWN])

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "boot/elf.hpp"
+#include "boot/local_apic.hpp"
 #include "boot/multiboot.hpp"
 #include "boot/run_end.hpp"
 #include "protocol.hpp"
@@ -162,5 +163,6 @@ extern "C" void rom_main() {
     if (entry == 0) {
         stop(mailbox, mailbox_state::refused, mailbox_refusal::bad_kernel);
     }
+    let_interrupts_through_local_apic();
     enter_kernel(entry, protocol::multiboot_bootloader_magic, protocol::boot::information);
 }

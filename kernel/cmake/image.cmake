@@ -28,7 +28,9 @@ endfunction()
 add_image(kernel arch/i686/kernel.ld
   arch/i686/entry.S arch/i686/memory.S arch/i686/main.cpp arch/i686/descriptors.cpp
   arch/i686/faults.S arch/i686/faults.cpp arch/i686/attempts.S arch/i686/raises.S
-  arch/i686/overflows.S arch/i686/user.S arch/i686/processor.cpp arch/x86/memory_functions.cpp
+  arch/i686/overflows.S arch/i686/user.S arch/i686/processor.cpp
+  arch/i686/tasks.S arch/i686/computations.S arch/i686/task_processor.cpp
+  arch/x86/interrupt_timer.cpp arch/x86/memory_functions.cpp
   boot/run_end.S ${core_sources})
 add_image(loader boot/rom.ld boot/rom.S boot/rom.cpp boot/run_end.S)
 

@@ -80,6 +80,9 @@ Progress Interpreter::perform(const operation::control& operation) {
     if (operation.bit == control_bit::page_size_extensions && operation.value == 0 &&
         mode == PagingMode::legacy && m_parts.probe_area.has_large_page())
         return report_rejected(rejection::large_page_mapped);
+    if (operation.bit == control_bit::no_execute && operation.value == 0 &&
+        m_parts.stacks.are_any_used_by_tasks())
+        return report_rejected(rejection::used_by_task);
     return report_attempt(m_parts.processor.write_control(operation.bit, operation.value != 0));
 }
 
@@ -91,7 +94,9 @@ Progress Interpreter::perform(const operation::probe& operation) {
     if (operation.ring != 0 && operation.ring != 3)
         return report_rejected(rejection::bad_ring);
     const Access access{.kind = operation.access, .size = operation.size};
-    if (!m_reach.allows_probe(operation.address, access, operation.ring))
+    const bool is_write = operation.access == access_kind::write;
+    if (!m_reach.allows_probe(operation.address, access, operation.ring) ||
+        (is_write && m_parts.stacks.touches_task(operation.address, operation.size)))
         return report_rejected(rejection::bad_address);
     Attempt attempt = m_parts.processor.access(operation.address, access, operation.ring,
                                                operation.alignment_check != 0);

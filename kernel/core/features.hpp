@@ -13,6 +13,9 @@ enum class Feature : std::uint32_t {
     supervisor_access = 16,
 };
 
+// IA32_EFER.NXE: whether the processor uses what Feature::no_execute says it has.
+inline constexpr std::uint32_t efer_no_execute = 1 << 11;
+
 [[nodiscard]] constexpr bool has(std::uint32_t features, Feature feature) {
     return (features & static_cast<std::uint32_t>(feature)) != 0;
 }

@@ -5,11 +5,14 @@ namespace core {
 namespace event = protocol::event;
 namespace operation = protocol::operation;
 
-Progress Interpreter::run(const Program& program) {
-    Program::Cursor cursor(program);
-    for (m_operation = 0; m_operation < program.operation_count(); ++m_operation) {
+Progress Interpreter::run(Body list) {
+    const Program& program = m_bodies.program();
+    Program::Cursor cursor(program, list.offset);
+    for (m_operation = list.operation; m_operation < program.operation_count(); ++m_operation) {
+        if (cursor.code() == operation::body::code)
+            return Progress::going;
         m_grants[m_operation] = {};
-        m_parts.faults.operation_begins(m_operation);
+        m_parts.scheduler.operation_begins(m_operation);
         if (stopped(perform_next(cursor)))
             return Progress::stopped;
     }
@@ -66,6 +69,34 @@ Progress Interpreter::perform_next(Program::Cursor& cursor) {
         return perform(cursor.take<operation::stack_free_address>());
     case operation::overflow::code:
         return perform(cursor.take<operation::overflow>());
+    case operation::spawn::code:
+        return perform(cursor.take<operation::spawn>());
+    case operation::yield::code:
+        return perform(cursor.take<operation::yield>());
+    case operation::block::code:
+        return perform(cursor.take<operation::block>());
+    case operation::wake::code:
+        return perform(cursor.take<operation::wake>());
+    case operation::join::code:
+        return perform(cursor.take<operation::join>());
+    case operation::sleep::code:
+        return perform(cursor.take<operation::sleep>());
+    case operation::tick::code:
+        return perform(cursor.take<operation::tick>());
+    case operation::exit::code:
+        return perform(cursor.take<operation::exit>());
+    case operation::compute::code:
+        return perform(cursor.take<operation::compute>());
+    case operation::spin::code:
+        return perform(cursor.take<operation::spin>());
+    case operation::lock::code:
+        return perform(cursor.take<operation::lock>());
+    case operation::unlock::code:
+        return perform(cursor.take<operation::unlock>());
+    case operation::overflow_own::code:
+        return perform(cursor.take<operation::overflow_own>());
+    case operation::body::code:
+        break; // ends a list: nobody performs it
     }
     // The program was whole when it was checked: somebody wrote over it since.
     return m_parts.trace.panic(protocol::panic_reason::bad_program, 0);

@@ -1,9 +1,10 @@
-// Runs the operations of a program (TRACE.md, "Operations" and what follows it). Each group of
-// operations has a source file of its own: frame_operations.cpp, paging_operations.cpp,
-// attempt_operations.cpp and stack_operations.cpp.
+// Performs the operations of one task of a program (TRACE.md, "Operations" and what follows it; and
+// TASKS.md). Each group of operations has a source file of its own: frame_operations.cpp,
+// paging_operations.cpp, attempt_operations.cpp, stack_operations.cpp and task_operations.cpp.
 #pragma once
 
 #include "core/addresses.hpp"
+#include "core/bodies.hpp"
 #include "core/faults.hpp"
 #include "core/frame_allocator.hpp"
 #include "core/probe_area.hpp"
@@ -11,6 +12,7 @@
 #include "core/program.hpp"
 #include "core/progress.hpp"
 #include "core/reach.hpp"
+#include "core/scheduler.hpp"
 #include "core/task_stack_pool.hpp"
 #include "core/trace.hpp"
 #include "protocol.hpp"
@@ -25,6 +27,7 @@ namespace core {
 struct Grant {
     FrameRange frames;
     std::optional<std::uint32_t> stack;
+    Task* task = nullptr;
 };
 
 // What the operations work on.
@@ -33,18 +36,20 @@ struct KernelParts {
     ProbeArea& probe_area;
     TaskStackPool& stacks;
     Processor& processor;
-    Faults& faults;
+    TaskProcessor& task_processor;
+    Scheduler& scheduler;
     Trace& trace;
 };
 
 class Interpreter {
 public:
-    // `grants` has a place for each operation. What is in there now is not read.
-    Interpreter(const KernelParts& parts, const Reach& reach, std::span<Grant> grants)
-        : m_parts(parts), m_reach(reach), m_grants(grants) {}
+    // `grants` has a place for each operation, and is what all tasks were given.
+    Interpreter(const KernelParts& parts, const Reach& reach, const Bodies& bodies,
+                std::span<Grant> grants)
+        : m_parts(parts), m_reach(reach), m_bodies(bodies), m_grants(grants) {}
 
-    // The program has no defect, and no more operations than there are places for grants.
-    Progress run(const Program& program);
+    // Performs a list of operations: from this one up to the next `body`, or to the end.
+    Progress run(Body list);
 
 private:
     Progress perform_next(Program::Cursor& cursor);
@@ -77,6 +82,20 @@ private:
     Progress perform(const protocol::operation::stack_free_address& operation);
     Progress perform(const protocol::operation::overflow& operation);
 
+    Progress perform(const protocol::operation::spawn& operation);
+    Progress perform(const protocol::operation::yield& operation);
+    Progress perform(const protocol::operation::block& operation);
+    Progress perform(const protocol::operation::wake& operation);
+    Progress perform(const protocol::operation::join& operation);
+    Progress perform(const protocol::operation::sleep& operation);
+    Progress perform(const protocol::operation::tick& operation);
+    Progress perform(const protocol::operation::exit& operation);
+    Progress perform(const protocol::operation::compute& operation);
+    Progress perform(const protocol::operation::spin& operation);
+    Progress perform(const protocol::operation::lock& operation);
+    Progress perform(const protocol::operation::unlock& operation);
+    Progress perform(const protocol::operation::overflow_own& operation);
+
     Progress report_allocated(FrameRange frames);
     Progress report_failed(protocol::allocation_failure reason);
     Progress report_free(const Result<FrameRange, FreeFailure>& result);
@@ -92,8 +111,18 @@ private:
     Progress free_stack(std::uint32_t address);
     Progress report_stack_rejected(std::uint32_t address, protocol::stack_failure reason);
 
-    KernelParts m_parts;
-    Reach m_reach;
+    // Whether the pool's stacks can be accessed: not all of their entries' bits may be set now.
+    [[nodiscard]] bool are_stacks_usable() const;
+    // The task that an earlier operation has spawned.
+    [[nodiscard]] Task* granted_task(std::uint32_t operation) const;
+    Progress report_spawn_failed(protocol::spawn_failure reason);
+    // If the running task still runs, what it waited for is there.
+    Progress report_proceeded(Progress waited);
+    Progress report_task_rejected(protocol::task_failure reason);
+
+    const KernelParts& m_parts;
+    const Reach& m_reach;
+    const Bodies& m_bodies;
     std::span<Grant> m_grants;
     std::uint32_t m_operation = 0;
 };

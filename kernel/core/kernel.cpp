@@ -1,19 +1,22 @@
 #include "core/kernel.hpp"
 
 #include "core/address_space.hpp"
+#include "core/bodies.hpp"
 #include "core/checksum.hpp"
 #include "core/faults.hpp"
+#include "core/features.hpp"
 #include "core/frame_allocator.hpp"
 #include "core/frame_passes.hpp"
-#include "core/interpreter.hpp"
 #include "core/memory_map.hpp"
 #include "core/multiboot.hpp"
 #include "core/physical_window.hpp"
 #include "core/probe_area.hpp"
 #include "core/probe_arena.hpp"
 #include "core/program.hpp"
+#include "core/program_run.hpp"
 #include "core/progress.hpp"
 #include "core/reach.hpp"
+#include "core/scheduler.hpp"
 #include "core/task_stack_pool.hpp"
 #include "core/trace.hpp"
 
@@ -27,6 +30,8 @@ using protocol::panic_reason;
 // Too large for the stack that boot code sets up. Each run writes a place before it reads it.
 constinit Grant operation_grants[protocol::maximum_operations]{};
 constinit std::uint32_t free_task_stacks[TaskStackPool::bitmap_words]{};
+constinit Body body_places[protocol::maximum_operations]{};
+constinit Task task_places[Scheduler::task_places]{};
 
 // Listens when no run is going on: there is no trace that a fault could be written to.
 class Nobody final : public FaultListener {
@@ -34,8 +39,6 @@ public:
     AfterFault on_fault(const FaultRecord&, bool) override { return AfterFault::end_run; }
 };
 constinit Nobody nobody;
-
-constexpr std::uint32_t efer_no_execute = 1 << 11;
 
 [[nodiscard]] AddressSpace address_space(const Platform& platform) {
     const PagingMode mode = platform.pae ? PagingMode::pae : PagingMode::legacy;
@@ -135,14 +138,22 @@ Progress run_program(std::span<const std::byte> bytes, FrameAllocator& frames, A
     if (stopped(build_stacks(stacks, space, platform, faults, trace)))
         return Progress::stopped;
     ProbeArea probe_area(space, platform.processor, platform.layout.probe_arena.start);
-    Interpreter interpreter({.frames = frames,
-                             .probe_area = probe_area,
-                             .stacks = stacks,
-                             .processor = platform.processor,
-                             .faults = faults,
-                             .trace = trace},
-                            Reach(platform.layout, stacks.range()), operation_grants);
-    if (stopped(interpreter.run(program)) || stopped(report_control(platform.processor, trace)) ||
+    Scheduler scheduler(
+        {.processor = platform.task_processor, .stacks = stacks, .faults = faults, .trace = trace},
+        {.schedule = program.schedule(),
+         .quantum = program.quantum(),
+         .priorities = program.has_priorities()},
+        task_places, platform.idle_stack.end);
+    const Bodies bodies(program, body_places);
+    ProgramRun program_run({.frames = frames,
+                            .probe_area = probe_area,
+                            .stacks = stacks,
+                            .processor = platform.processor,
+                            .task_processor = platform.task_processor,
+                            .scheduler = scheduler,
+                            .trace = trace},
+                           Reach(platform.layout, stacks.range()), bodies, operation_grants);
+    if (stopped(program_run.run()) || stopped(report_control(platform.processor, trace)) ||
         stopped(report_states(program, platform.memory, trace)))
         return Progress::stopped;
     return trace.complete(program.operation_count());

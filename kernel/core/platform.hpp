@@ -4,6 +4,7 @@
 #include "core/addresses.hpp"
 #include "core/linear_range.hpp"
 #include "core/processor.hpp"
+#include "core/task_processor.hpp"
 #include "protocol.hpp"
 
 #include <cstddef>
@@ -54,7 +55,9 @@ struct Platform {
     ImageLayout layout;
     KernelMemory memory;
     LinearRange probe_stack;
+    LinearRange idle_stack; // the idle task's
     Processor& processor;
+    TaskProcessor& task_processor;
     bool pae; // PAE paging; otherwise 32-bit paging
 };
 

@@ -2,6 +2,20 @@
 
 namespace core {
 
+namespace {
+
+bool is_schedule(std::uint32_t value) {
+    switch (static_cast<protocol::schedule>(value)) {
+    case protocol::schedule::cooperative:
+    case protocol::schedule::stepped:
+    case protocol::schedule::timer:
+        return true;
+    }
+    return false;
+}
+
+} // namespace
+
 Program::Program(std::span<const std::byte> bytes) : m_bytes(bytes) {
     // What is too short for a header has no magic either: both are a defect at offset 0.
     if (m_bytes.size() >= sizeof(m_header))
@@ -27,6 +41,10 @@ std::optional<std::uint32_t> Program::find_defect() const {
     }
     if (m_header.stacks > protocol::maximum_stacks)
         return offsetof(protocol::program_header, stacks);
+    if (!is_schedule(m_header.schedule))
+        return offsetof(protocol::program_header, schedule);
+    if (m_header.quantum == 0)
+        return offsetof(protocol::program_header, quantum);
     return std::nullopt;
 }
 

@@ -38,6 +38,8 @@ Progress Interpreter::perform(const operation::stack_free& operation) {
     const auto stack = granted_stack(operation.operation);
     if (!stack)
         return report_stack_rejected(0, stack_failure::nothing_allocated);
+    if (m_parts.stacks.is_used_by_task(*stack))
+        return report_stack_rejected(0, stack_failure::used_by_task);
     return free_stack(TaskStackPool::address(*stack));
 }
 
@@ -49,10 +51,17 @@ Progress Interpreter::perform(const operation::overflow& operation) {
     const auto stack = granted_stack(operation.operation);
     if (!stack)
         return report_stack_rejected(0, stack_failure::nothing_allocated);
+    if (m_parts.stacks.is_used_by_task(*stack))
+        return report_stack_rejected(0, stack_failure::used_by_task);
     if (!is_known(operation.how))
         return report_rejected(rejection::bad_value);
     if (!is_overflow_size(operation.how, operation.size))
         return report_rejected(rejection::bad_size);
+    // A large array jumps over the guard page, into the object below.
+    if (operation.how == overflow_kind::array &&
+        m_parts.stacks.touches_task(TaskStackPool::end(*stack) - operation.size,
+                                    sizeof(std::uint32_t)))
+        return report_stack_rejected(0, stack_failure::used_by_task);
     return report_attempt(
         m_parts.processor.overflow(TaskStackPool::bottom(*stack), operation.how, operation.size));
 }

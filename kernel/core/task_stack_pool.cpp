@@ -28,8 +28,42 @@ Result<std::uint32_t, protocol::stack_failure> TaskStackPool::free(std::uint32_t
     const std::uint32_t stack = offset / protocol::task_stack_size;
     if (m_allocator.is_free(stack))
         return protocol::stack_failure::not_in_use;
+    if (is_used_by_task(stack))
+        return protocol::stack_failure::used_by_task;
     m_allocator.release({stack, stack + 1});
     return stack;
+}
+
+std::optional<std::uint32_t> TaskStackPool::stack_at(std::uint32_t stack_pointer) const {
+    if (!range().is_stack_of(stack_pointer))
+        return std::nullopt;
+    // An empty stack's pointer is where the next object starts: it is not on that one.
+    return (stack_pointer - 1 - protocol::area::stacks) / protocol::task_stack_size;
+}
+
+std::optional<std::uint32_t> TaskStackPool::allocate_for_task() {
+    const auto stack = m_allocator.allocate();
+    if (stack) {
+        m_task_stacks[*stack / Bitmap::word_bits] |= 1u << *stack % Bitmap::word_bits;
+        ++m_used_by_tasks;
+    }
+    return stack;
+}
+
+void TaskStackPool::reclaim(std::uint32_t stack) {
+    m_task_stacks[stack / Bitmap::word_bits] &= ~(1u << stack % Bitmap::word_bits);
+    --m_used_by_tasks;
+    m_allocator.release({stack, stack + 1});
+}
+
+bool TaskStackPool::touches_task(std::uint32_t first, std::uint32_t size) const {
+    // No access is as large as an object: if it touches one, its first or its last byte does.
+    return is_in_object_of_task(first) || is_in_object_of_task(first + size - 1);
+}
+
+bool TaskStackPool::is_in_object_of_task(std::uint32_t byte) const {
+    return range().contains(byte, 1) &&
+           is_used_by_task((byte - protocol::area::stacks) / protocol::task_stack_size);
 }
 
 } // namespace core

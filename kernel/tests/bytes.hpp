@@ -45,16 +45,27 @@ template <typename... Values> [[nodiscard]] Bytes bytes_of(const Values&... valu
     return bytes;
 }
 
-// The module's bytes for a program of these operations.
+// The module's bytes for a program of these operations, with what else a header says; the magic and
+// how many operations there are is filled in.
+template <typename... Operations>
+[[nodiscard]] Bytes program_with_header(protocol::program_header header,
+                                        const Operations&... operations) {
+    header.magic = protocol::program_magic;
+    header.operations = sizeof...(operations);
+    return joined({bytes_of(header), bytes_of(operations...)});
+}
+
 template <typename... Operations>
 [[nodiscard]] Bytes program_with_states(std::uint32_t state_regions,
                                         const Operations&... operations) {
-    return joined({bytes_of(protocol::program_header{.magic = protocol::program_magic,
-                                                     .operations = sizeof...(operations),
-                                                     .state_regions = state_regions,
-                                                     .flags = 0,
-                                                     .stacks = 0}),
-                   bytes_of(operations...)});
+    return program_with_header({.magic = 0,
+                                .operations = 0,
+                                .state_regions = state_regions,
+                                .flags = 0,
+                                .stacks = 0,
+                                .schedule = 0,
+                                .quantum = 1},
+                               operations...);
 }
 
 template <typename... Operations> [[nodiscard]] Bytes program(const Operations&... operations) {

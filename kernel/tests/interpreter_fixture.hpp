@@ -2,7 +2,7 @@
 // task stacks, and a processor that does nothing.
 #pragma once
 
-#include "core/interpreter.hpp"
+#include "core/program_run.hpp"
 #include "tests/bytes.hpp"
 #include "tests/machine.hpp"
 
@@ -31,21 +31,42 @@ public:
         return run_program(parsed, sizeof...(operations));
     }
 
+    // The same with another header.
+    template <typename... Operations>
+    Records run_with_header(const protocol::program_header& header,
+                            const Operations&... operations) {
+        const Bytes bytes = program_with_header(header, operations...);
+        const core::Program parsed(bytes);
+        REQUIRE_FALSE(parsed.defect().has_value());
+        return run_program(parsed, sizeof...(operations));
+    }
+
     Records run_program(const core::Program& program, std::size_t operations) {
         core::Trace trace(machine.trace_buffer);
         core::Faults faults(trace, Machine::probe_stack);
         faults.know_task_stacks(stacks.range());
         machine.processor.listen(faults);
+        core::Scheduler scheduler(
+            {.processor = machine.task_threads, .stacks = stacks, .faults = faults, .trace = trace},
+            {.schedule = program.schedule(),
+             .quantum = program.quantum(),
+             .priorities = program.has_priorities()},
+            tasks, Machine::idle_stack.end);
         // Exactly as many grants as operations, with something in them that was never given.
-        std::vector<core::Grant> grants(operations, {{core::Frame(1), core::Frame(2)}, 1});
-        core::Interpreter interpreter({.frames = frames,
-                                       .probe_area = probe_area,
-                                       .stacks = stacks,
-                                       .processor = machine.processor,
-                                       .faults = faults,
-                                       .trace = trace},
-                                      core::Reach(Machine::layout, stacks.range()), grants);
-        progress = interpreter.run(program);
+        std::vector<core::Grant> grants(operations,
+                                        {{core::Frame(1), core::Frame(2)}, 1, &tasks[1]});
+        std::vector<core::Body> places(operations, {0xDEADBEEF, 0xDEADBEEF});
+        const core::Bodies bodies(program, places);
+        core::ProgramRun program_run({.frames = frames,
+                                      .probe_area = probe_area,
+                                      .stacks = stacks,
+                                      .processor = machine.processor,
+                                      .task_processor = machine.task_threads,
+                                      .scheduler = scheduler,
+                                      .trace = trace},
+                                     core::Reach(Machine::layout, stacks.range()), bodies, grants);
+        progress = program_run.run();
+        machine.task_threads.end_tasks();
         return read_trace(machine.trace_buffer);
     }
 
@@ -56,6 +77,7 @@ public:
     std::vector<std::uint32_t> stack_words =
         std::vector<std::uint32_t>(core::TaskStackPool::bitmap_words, 0xDEADBEEF);
     core::TaskStackPool stacks{stack_words, 3};
+    std::vector<core::Task> tasks = std::vector<core::Task>(core::Scheduler::task_places);
     core::Progress progress = core::Progress::stopped;
 };
 

@@ -6,6 +6,7 @@
 #include "protocol.hpp"
 #include "tests/bytes.hpp"
 #include "tests/fake_processor.hpp"
+#include "tests/task_threads.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -42,6 +43,7 @@ public:
         .user_code = core::PhysicalAddress(0x106000),
         .user_stack = core::PhysicalAddress(0x107000)};
     static constexpr core::LinearRange probe_stack{0xC0103000, 0xC0104000};
+    static constexpr core::LinearRange idle_stack{0xC0104000, 0xC0105000};
     static constexpr std::size_t stack_area_size = 0x800000;
 
     // A loader that reports this map, if there is one, and this module, if there is one.
@@ -92,7 +94,9 @@ public:
                            .trace_buffer = trace_buffer,
                            .stack_area = stack_area.get()},
                 .probe_stack = probe_stack,
+                .idle_stack = idle_stack,
                 .processor = processor,
+                .task_processor = task_threads,
                 .pae = pae};
     }
 
@@ -117,6 +121,7 @@ public:
     std::unique_ptr<std::byte[]> stack_area =
         std::make_unique_for_overwrite<std::byte[]>(stack_area_size);
     FakeProcessor processor;
+    TaskThreads task_threads;
     bool pae = false;
 };
 

@@ -316,3 +316,24 @@ TEST_CASE_FIXTURE(Fixture, "a triple fault is the end of the run") {
     CHECK(progress == core::Progress::stopped);
     CHECK(machine.processor.calls == Calls{"shut_down"});
 }
+
+TEST_CASE_FIXTURE(Fixture, "probes do not write to a task's stack, nor to its guard page") {
+    constexpr std::uint32_t stacks_base = 0xD0000000;
+    const auto verdict = [&](std::uint32_t address, access_kind access, std::uint8_t size,
+                             std::uint8_t ring) {
+        // Stack 0 is nobody's, stack 1 the task's.
+        return run(operation::stack_allocate{}, operation::spawn{.body = 0, .priority = 0},
+                   probe(address, access, size, ring), operation::stack_free{.operation = 0},
+                   operation::body{})[2];
+    };
+    const auto bad_address = record_of(rejected(2, rejection::bad_address));
+    const auto is_done = record_of(done(2));
+    for (const std::uint8_t ring : {std::uint8_t{0}, std::uint8_t{3}}) {
+        CHECK(verdict(stacks_base + 8192, access_kind::write, 1, ring) == bad_address);
+        CHECK(verdict(stacks_base + 8192 - 1, access_kind::write, 2, ring) == bad_address);
+        CHECK(verdict(stacks_base + 2 * 8192 - 1, access_kind::write, 1, ring) == bad_address);
+        CHECK(verdict(stacks_base + 8192 - 4, access_kind::write, 4, ring) == is_done);
+        CHECK(verdict(stacks_base + 2 * 8192, access_kind::write, 4, ring) == is_done);
+        CHECK(verdict(stacks_base + 8192, access_kind::read, 4, ring) == is_done);
+    }
+}

@@ -3,6 +3,7 @@
 #include "core/trace.hpp"
 #include "tests/bytes.hpp"
 #include "tests/machine.hpp"
+#include "tests/task_events.hpp"
 
 #include <doctest/doctest.h>
 
@@ -177,19 +178,21 @@ TEST_CASE("a bad program stops the run before any of its operations") {
             small_map,
             joined({program(operation::allocate{},
                             operation::count{.header = {protocol::operation_code{99}, 4}})}));
-        check_panic(machine, panic_reason::bad_program, 24);
+        check_panic(machine, panic_reason::bad_program, sizeof(protocol::program_header) + 4);
         CHECK(tests::only<event::allocated>(read_trace(machine.trace_buffer)).empty());
     }
 }
 
 TEST_CASE("the program's header says how many stacks there are") {
     const auto with_stacks = [](std::uint32_t stacks) {
-        return joined({tests::bytes_of(protocol::program_header{.magic = protocol::program_magic,
-                                                                .operations = 2,
-                                                                .state_regions = 0,
-                                                                .flags = 0,
-                                                                .stacks = stacks}),
-                       tests::bytes_of(operation::stack_allocate{}, operation::stack_allocate{})});
+        return tests::program_with_header({.magic = 0,
+                                           .operations = 0,
+                                           .state_regions = 0,
+                                           .flags = 0,
+                                           .stacks = stacks,
+                                           .schedule = 0,
+                                           .quantum = 1},
+                                          operation::stack_allocate{}, operation::stack_allocate{});
     };
     SUBCASE("one") {
         Machine machine(small_map, with_stacks(1));
@@ -209,6 +212,45 @@ TEST_CASE("the program's header says how many stacks there are") {
         CHECK(tests::only<event::stacks>(read_trace(machine.trace_buffer)).empty());
         CHECK(machine.processor.calls.empty());
     }
+}
+
+TEST_CASE("a program's tasks run on the pool's stacks, with the header's schedule") {
+    Machine machine(small_map,
+                    tests::program_with_header(
+                        {.magic = 0,
+                         .operations = 0,
+                         .state_regions = 0,
+                         .flags = 0,
+                         .stacks = 2,
+                         .schedule = 1,
+                         .quantum = 2},
+                        operation::spawn{.body = 0, .priority = 3},
+                        operation::spawn{.body = 0, .priority = 0},
+                        operation::spawn{.body = 0, .priority = 0},
+                        operation::compute{.kind = protocol::compute_kind::flags, .iterations = 1},
+                        operation::body{}));
+    machine.task_threads.steps = 2;
+    const Records records = run(machine, trace_status::completed);
+    CHECK(tests::only<event::spawned>(records) ==
+          records_of(tests::spawned(0, 1, 0, 0, 3), tests::spawned(1, 2, 0, 1, 0)));
+    CHECK(tests::only<event::stepped>(records).size() == 1);
+    CHECK(tests::only<event::exited>(records) ==
+          records_of(tests::exited(1, 0), tests::exited(2, 1)));
+    CHECK(records.back() == record_of(event::completed{.operations = 5}));
+}
+
+TEST_CASE("a deadlock is a panic") {
+    Machine machine(small_map,
+                    tests::program_with_header({.magic = 0,
+                                                .operations = 0,
+                                                .state_regions = 0,
+                                                .flags = 0,
+                                                .stacks = 1,
+                                                .schedule = 0,
+                                                .quantum = 1},
+                                               operation::spawn{.body = 0, .priority = 3},
+                                               operation::body{}, operation::block{}));
+    check_panic(machine, panic_reason::deadlock, 2);
 }
 
 TEST_CASE("data pages are not executable where that can be said") {

@@ -19,12 +19,17 @@ std::optional<std::uint32_t> defect(const Bytes& bytes) {
     return Program(bytes).defect();
 }
 
-Bytes header(std::uint32_t magic, std::uint32_t operations, std::uint32_t stacks = 0) {
+constexpr std::uint32_t header_size = sizeof(protocol::program_header);
+
+Bytes header(std::uint32_t magic, std::uint32_t operations, std::uint32_t stacks = 0,
+             std::uint32_t schedule = 0, std::uint32_t quantum = 1) {
     return bytes_of(protocol::program_header{.magic = magic,
                                              .operations = operations,
                                              .state_regions = 0,
                                              .flags = 0,
-                                             .stacks = stacks});
+                                             .stacks = stacks,
+                                             .schedule = schedule,
+                                             .quantum = quantum});
 }
 
 } // namespace
@@ -45,6 +50,20 @@ TEST_CASE("a program without operations, and one with each of them") {
     const auto run = cursor.take<operation::allocate_run>();
     CHECK(tests::copy(run.count) == 3);
     CHECK(tests::copy(run.alignment) == 4);
+}
+
+TEST_CASE("a cursor starts where it is told to, and can skip what it does not know") {
+    const Bytes bytes =
+        program(operation::allocate{}, operation::free{.operation = 1}, operation::dump{});
+    const Program whole(bytes);
+    Program::Cursor cursor(whole);
+    CHECK(cursor.offset() == 0);
+    cursor.skip();
+    CHECK(cursor.offset() == 4);
+    CHECK(cursor.code() == protocol::operation_code::free);
+    cursor.skip();
+    CHECK(cursor.offset() == 12);
+    CHECK(Program::Cursor(whole, 12).code() == protocol::operation_code::dump);
 }
 
 TEST_CASE("the header says which state regions are asked for") {
@@ -84,12 +103,46 @@ TEST_CASE("more stacks than the pool can have are a defect at their number") {
     CHECK(defect(header(magic, 0, 0xFFFFFFFF)) == std::optional(16u));
 }
 
-TEST_CASE("the first defect is named: magic, number of operations, operations, stacks") {
+TEST_CASE("a schedule that is none, or a quantum of 0, is a defect at its number") {
+    const auto magic = protocol::program_magic;
+    for (const std::uint32_t schedule : {0u, 1u, 2u})
+        CHECK(defect(header(magic, 0, 0, schedule, 0xFFFFFFFF)) == std::nullopt);
+    for (const std::uint32_t schedule : {3u, 256u, 0xFFFFFFFF})
+        CHECK(defect(header(magic, 0, 0, schedule)) == std::optional(20u));
+    CHECK(defect(header(magic, 0, 0, 0, 0)) == std::optional(24u));
+    const Bytes bytes = header(magic, 0, 0, 1, 70000);
+    CHECK(Program(bytes).schedule() == protocol::schedule::stepped);
+    CHECK(Program(bytes).quantum() == 70000);
+    CHECK_FALSE(Program(bytes).has_priorities());
+}
+
+TEST_CASE("the flags of the header are told apart") {
+    const auto with_flags = [](std::uint32_t flags) {
+        return bytes_of(protocol::program_header{.magic = protocol::program_magic,
+                                                 .operations = 0,
+                                                 .state_regions = 0,
+                                                 .flags = flags,
+                                                 .stacks = 0,
+                                                 .schedule = 0,
+                                                 .quantum = 1});
+    };
+    const Bytes priorities = with_flags(4);
+    CHECK(Program(priorities).has_priorities());
+    CHECK_FALSE(Program(priorities).wants_echo());
+    const Bytes others = with_flags(3);
+    CHECK_FALSE(Program(others).has_priorities());
+    CHECK(Program(others).wants_echo());
+}
+
+TEST_CASE("the first defect is named: magic, operations, stacks, schedule, quantum") {
     const auto magic = protocol::program_magic;
     const std::uint32_t too_many = 0xFFFFFFFF;
-    CHECK(defect(header(magic + 1, too_many, too_many)) == std::optional(0u));
-    CHECK(defect(header(magic, too_many, too_many)) == std::optional(4u));
-    CHECK(defect(header(magic, 1, too_many)) == std::optional(20u));
+    CHECK(defect(header(magic + 1, too_many, too_many, 9, 0)) == std::optional(0u));
+    CHECK(defect(header(magic, too_many, too_many, 9, 0)) == std::optional(4u));
+    CHECK(defect(header(magic, 1, too_many, 9, 0)) == std::optional(header_size));
+    CHECK(defect(header(magic, 0, too_many, 9, 0)) == std::optional(16u));
+    CHECK(defect(header(magic, 0, 0, 9, 0)) == std::optional(20u));
+    CHECK(defect(header(magic, 0, 0, 0, 0)) == std::optional(24u));
 }
 
 TEST_CASE("an operation of an unknown code or another size is a defect at its offset") {
@@ -99,22 +152,23 @@ TEST_CASE("an operation of an unknown code or another size is a defect at its of
         return program(operation::allocate{}, operation::count{.header = wrong});
     };
     CHECK(defect(second({operation_code::count, 4})) == std::nullopt);
-    CHECK(defect(second({operation_code::count, 3})) == std::optional(24u));
-    CHECK(defect(second({operation_code::count, 5})) == std::optional(24u));
-    CHECK(defect(second({operation_code::count, 0})) == std::optional(24u));
-    CHECK(defect(second({operation_code{0}, 4})) == std::optional(24u));
-    CHECK(defect(second({operation_code{0xFFFF}, 4})) == std::optional(24u));
-    CHECK(defect(second({operation_code::free, 4})) == std::optional(24u));
+    CHECK(defect(second({operation_code::count, 3})) == std::optional(header_size + 4));
+    CHECK(defect(second({operation_code::count, 5})) == std::optional(header_size + 4));
+    CHECK(defect(second({operation_code::count, 0})) == std::optional(header_size + 4));
+    CHECK(defect(second({operation_code{0}, 4})) == std::optional(header_size + 4));
+    CHECK(defect(second({operation_code{0xFFFF}, 4})) == std::optional(header_size + 4));
+    CHECK(defect(second({operation_code::free, 4})) == std::optional(header_size + 4));
 }
 
 TEST_CASE("a program cut short is a defect at the operation that does not fit") {
     const Bytes whole = program(operation::allocate_run{.count = 1, .alignment = 1},
                                 operation::free_address{.address = 0});
-    REQUIRE(whole.size() == 20 + 12 + 12);
-    for (std::size_t length = 20; length < whole.size(); ++length) {
+    REQUIRE(whole.size() == header_size + 12 + 12);
+    for (std::size_t length = header_size; length < whole.size(); ++length) {
         INFO("length ", length);
         const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
-        CHECK(defect(cut) == std::optional(length < 32 ? 20u : 32u));
+        CHECK(defect(cut) ==
+              std::optional(length < header_size + 12 ? header_size : header_size + 12));
     }
 }
 

@@ -149,3 +149,42 @@ TEST_CASE_FIXTURE(Fixture, "arrays and recursions have a size, which is checked 
         CHECK(verdict(overflow_kind::recursion, size) == rejected_as(rejection::bad_size));
     }
 }
+
+TEST_CASE_FIXTURE(Fixture, "a task's stack is not freed or overflowed by others") {
+    // The main task gives stack 0 back, and a task gets it.
+    const auto used = stack_failure::used_by_task;
+    const Records records = run(
+        operation::stack_allocate{}, operation::stack_free{.operation = 0},
+        operation::spawn{.body = 0, .priority = 0}, operation::stack_free{.operation = 0},
+        operation::stack_free_address{.address = base}, overflow(0, overflow_kind{8}, 3),
+        operation::stack_free{.operation = 2}, overflow(2, overflow_kind::push), operation::yield{},
+        operation::stack_free{.operation = 0}, overflow(0, overflow_kind::push), operation::body{});
+    CHECK_RECORDS(tests::only<event::stack_rejected>(records),
+                  records_of(rejected(3, 0, used), rejected(4, base, used), rejected(5, 0, used),
+                             rejected(6, 0, stack_failure::nothing_allocated),
+                             rejected(7, 0, stack_failure::nothing_allocated),
+                             rejected(9, base, stack_failure::not_in_use)));
+    CHECK(machine.processor.calls == Calls{"overflow d0001000 0 0"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "an array does not reach into the object below if that is a task's") {
+    const auto verdict = [&](overflow_kind how, std::uint32_t size) {
+        // Stack 0 is the task's, stack 1 the main task's.
+        const Records records =
+            run(operation::spawn{.body = 0, .priority = 0}, operation::stack_allocate{},
+                overflow(1, how, size), operation::stack_free{.operation = 1}, operation::body{});
+        return records[2];
+    };
+    const auto done =
+        record_of(event::attempted{.operation = 2, .outcome = protocol::attempt::done, .value = 0});
+    const auto used = record_of(rejected(2, 0, stack_failure::used_by_task));
+    CHECK(verdict(overflow_kind::array, 8192) == done);
+    CHECK(verdict(overflow_kind::array, 8196) == used);
+    CHECK(verdict(overflow_kind::array, 12288) == used);
+    CHECK(verdict(overflow_kind::array, 12292) ==
+          record_of(event::rejected{.operation = 2, .reason = rejection::bad_size}));
+    CHECK(verdict(overflow_kind::push, 12288) == done);
+    // Without a task it may.
+    CHECK(run(operation::stack_allocate{}, operation::stack_allocate{},
+              overflow(1, overflow_kind::array, 12288))[2] == done);
+}

@@ -168,3 +168,56 @@ TEST_CASE("all stacks are mapped; guard pages are written to, unmapped and then 
                          std::byte{0xEE}) == untouched);
     }
 }
+
+TEST_CASE("a task's stack is its own until it is reclaimed") {
+    Pool some(3);
+    CHECK_FALSE(some.pool.are_any_used_by_tasks());
+    CHECK(some.pool.allocate() == std::optional(0u));
+    CHECK(some.pool.allocate_for_task() == std::optional(1u));
+    CHECK(some.pool.allocate_for_task() == std::optional(2u));
+    CHECK(some.pool.allocate_for_task() == std::nullopt);
+    CHECK_FALSE(some.pool.is_used_by_task(0));
+    CHECK(some.pool.is_used_by_task(1));
+    CHECK(some.pool.is_used_by_task(2));
+    CHECK(some.failure_of(base + 8192) == stack_failure::used_by_task);
+    CHECK(some.failure_of(base + 8193) == stack_failure::misaligned);
+    some.pool.reclaim(1);
+    CHECK_FALSE(some.pool.is_used_by_task(1));
+    CHECK(some.failure_of(base + 8192) == stack_failure::not_in_use);
+    CHECK(some.pool.are_any_used_by_tasks());
+    some.pool.reclaim(2);
+    CHECK_FALSE(some.pool.are_any_used_by_tasks());
+    CHECK(some.pool.free_count() == 2);
+    CHECK(some.pool.allocate() == std::optional(1u));
+    CHECK_FALSE(some.pool.is_used_by_task(1));
+}
+
+TEST_CASE("which bytes are in a task's object: the guard page is, what is beside it is not") {
+    Pool some(40);
+    for (std::uint32_t number = 0; number < 33; ++number)
+        REQUIRE(some.pool.allocate() == std::optional(number));
+    REQUIRE(some.pool.allocate_for_task() == std::optional(33u));
+    const std::uint32_t object = base + 33 * 8192;
+    CHECK(some.pool.touches_task(object, 1));
+    CHECK(some.pool.touches_task(object + 8191, 1));
+    CHECK_FALSE(some.pool.touches_task(object - 4, 4));
+    CHECK(some.pool.touches_task(object - 3, 4));
+    CHECK(some.pool.touches_task(object + 8191, 4));
+    CHECK_FALSE(some.pool.touches_task(object + 8192, 4));
+    CHECK_FALSE(some.pool.touches_task(base - 4, 4));
+    CHECK_FALSE(some.pool.touches_task(base + 40 * 8192, 4));
+    CHECK_FALSE(some.pool.touches_task(0, 4));
+    CHECK_FALSE(some.pool.touches_task(0xFFFFFFFC, 4));
+}
+
+TEST_CASE("a stack pointer is on the stack whose object it has come down into") {
+    Pool some(2);
+    CHECK(some.pool.stack_at(base) == std::nullopt);
+    CHECK(some.pool.stack_at(base + 1) == std::optional(0u));
+    CHECK(some.pool.stack_at(base + 8192) == std::optional(0u));
+    CHECK(some.pool.stack_at(base + 8193) == std::optional(1u));
+    CHECK(some.pool.stack_at(base + 2 * 8192) == std::optional(1u));
+    CHECK(some.pool.stack_at(base + 2 * 8192 + 1) == std::nullopt);
+    CHECK(some.pool.stack_at(0xC0120000) == std::nullopt);
+    CHECK(TaskStackPool::end(1) == base + 2 * 8192);
+}

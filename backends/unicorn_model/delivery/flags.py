@@ -8,7 +8,7 @@ from backends.unicorn_model.delivery.vectors import (
     sets_resume_flag,
 )
 
-__all__ = ["after_gate", "after_return", "from_task", "saved_eflags"]
+__all__ = ["after_gate", "after_popf", "after_return", "from_task", "saved_eflags"]
 
 TF, IF, NT, RF, VM = 1 << 8, 1 << 9, 1 << 14, 1 << 16, 1 << 17
 IOPL = 3 << 12
@@ -47,6 +47,16 @@ def after_return(current: int, popped: int, cpl: int) -> int:
     if cpl == 0:
         changed |= IOPL | _VIF | _VIP
     return current & ~changed | popped & changed
+
+
+def after_popf(current: int, popped: int, cpl: int) -> int:
+    """POPFD in protected mode: RF is cleared; VM, VIF and VIP stay."""
+    changed = _STATUS | TF | _AC | _ID
+    if cpl <= (current & IOPL) >> 12:
+        changed |= IF
+    if cpl == 0:
+        changed |= IOPL
+    return (current & ~changed | popped & changed) & ~RF
 
 
 def from_task(image: int) -> int:

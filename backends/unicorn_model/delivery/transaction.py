@@ -78,7 +78,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Make it all happen. What was written is at addresses of the CR3 before."""
-        for linear, data, mode in self._writes:
+        for linear, data, mode in _joined(self._writes):
             self._machine.write(linear, data, mode)
         if self.registers.cr3 != self._machine.registers.cr3:
             self._machine.load_cr3(self.registers.cr3)
@@ -107,6 +107,21 @@ class Transaction:
             access = self.read_number(linear + 5, 1)
             self.write(linear + 5, access | _ACCESSED, 1)
         return replace(descriptor, kind=descriptor.kind | _ACCESSED)
+
+
+def _joined(
+    writes: list[tuple[int, bytes, Mode]],
+) -> list[tuple[int, bytes, Mode]]:
+    """What is pushed one below the other as one write: each is a page walk."""
+    joined: list[tuple[int, bytes, Mode]] = []
+    for linear, data, mode in writes:
+        if joined:
+            above, rest, earlier = joined[-1]
+            if above == linear + len(data) and mode is earlier:
+                joined[-1] = linear, data + rest, mode
+                continue
+        joined.append((linear, data, mode))
+    return joined
 
 
 class Stack:

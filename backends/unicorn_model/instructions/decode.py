@@ -100,6 +100,15 @@ class Instruction:
         """The reg field of ModR/M."""
         return self.modrm >> 3 & 7
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it is a string instruction that comes in iterations."""
+        return self.repeated and self.opcode in STRING_OPCODES and not self.vector
+
+    def is_over(self, registers: Registers) -> bool:
+        """Whether a repeated one has no iteration left, by its count (REP)."""
+        return not register_value(registers, "ecx" if self.address_size == 4 else "cx")
+
     def next_eip(self, eip: int) -> int:
         """The address behind it."""
         return eip + self.length & _MASK

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.unicorn_model.delivery.descriptors import is_null, selector_error
-from backends.unicorn_model.delivery.flags import RF, TF
+from backends.unicorn_model.delivery.flags import RF
 from backends.unicorn_model.delivery.machine import (
     GENERAL,
     SEGMENTS,
     Machine,
     Mode,
-    NotModelled,
     Segment,
 )
 from backends.unicorn_model.delivery.transaction import Transaction
@@ -20,7 +19,14 @@ from backends.unicorn_model.instructions.access_checks import first_fault, linea
 from backends.unicorn_model.instructions.accesses import accesses
 from backends.unicorn_model.instructions.decode import Instruction, register_value
 
-__all__ = ["is_segment_load", "load", "load_into", "prepare"]
+__all__ = [
+    "is_segment_load",
+    "load",
+    "load_into",
+    "loads_stack_segment",
+    "prepare",
+    "register_moved",
+]
 
 _MASK = 0xFFFFFFFF
 _MOV = 0x8E
@@ -45,6 +51,19 @@ def is_segment_load(instruction: Instruction) -> bool:
     return _target(instruction) is not None
 
 
+def loads_stack_segment(instruction: Instruction) -> bool:
+    """Whether it is MOV or POP to SS, which hold back interrupts and traps (6.8.3). LSS is not."""
+    return instruction.opcode not in _FAR_POINTERS and _target(instruction) == "ss"
+
+
+def register_moved(instruction: Instruction) -> tuple[str, str] | None:
+    """The segment register that MOV loads, and the general register that it is loaded from."""
+    target = _target(instruction)
+    if instruction.opcode != _MOV or instruction.memory is not None or target is None:
+        return None
+    return target, GENERAL[instruction.modrm & 7]
+
+
 def load(machine: Machine, instruction: Instruction) -> None:
     """Execute the instruction at EIP, all of it: EIP and ESP move on as well.
 
@@ -52,10 +71,7 @@ def load(machine: Machine, instruction: Instruction) -> None:
 
     Raises:
         Fault, PageFault: nothing was changed.
-        NotModelled: EFLAGS.TF, and MOV or POP to SS, which holds the trap back (6.8.3).
     """
-    if machine.registers.eflags & TF and _target(instruction) == "ss":
-        raise NotModelled(f"{instruction.name} to SS with EFLAGS.TF")
     prepare(machine, instruction).commit()
 
 

@@ -18,16 +18,21 @@ from conformance.case.memory_map import MemoryMap, Region
 from conformance.case.operation import operand_type
 from conformance.case.program import (
     OPERATIONS,
+    SCHEDULES,
     Allocate,
     AllocateRun,
+    Body,
+    Compute,
     Exhaust,
     Free,
     FreeAddress,
+    Join,
     Map,
     Operation,
     Overflow,
     Program,
     Rights,
+    Spawn,
 )
 from conformance.case.strategies import cases, fault_cases, guard_page_cases
 from conformance.case.wire import SIZE_LIMIT
@@ -64,7 +69,7 @@ SAMPLE = Case(
 SAMPLE_TEXT = """\
 {
   "format": "conformance-case",
-  "version": 2,
+  "version": 3,
   "image": {
     "name": "i686",
     "sha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -204,6 +209,49 @@ def test_a_file_of_version_1_has_no_stacks() -> None:
     assert load_case(json.dumps(raw)) == replace(SAMPLE, program=program)
 
 
+SCHEDULED = replace(
+    SAMPLE,
+    program=Program(
+        (Spawn(0, 2), Join(0), Body(), Compute("flags", 70000)), 1, "stepped", 7, priorities=True
+    ),
+)
+
+
+def test_how_tasks_are_scheduled_is_written_where_it_is_not_the_default() -> None:
+    raw = json.loads(dump_case(SCHEDULED))
+    assert (raw["schedule"], raw["quantum"], raw["priorities"]) == ("stepped", 7, True)
+    assert raw["program"] == [
+        {"operation": "spawn", "body": 0, "priority": 2},
+        {"operation": "join", "number": 0},
+        {"operation": "body"},
+        {"operation": "compute", "kind": "flags", "iterations": "0x11170"},
+    ]
+    assert load_case(json.dumps(raw)) == SCHEDULED
+    raw["quantum"] = "0x7"
+    assert load_case(json.dumps(raw)) == SCHEDULED
+    assert not {"schedule", "quantum", "priorities"} & json.loads(dump_case(SAMPLE)).keys()
+
+
+@given(st.sampled_from(SCHEDULES), st.integers(1, 65535), st.booleans())
+def test_every_schedule_survives_the_round_trip(
+    schedule: str, quantum: int, priorities: bool
+) -> None:
+    program = Program((), 0, schedule, quantum, priorities)
+    case = Case(IMAGE, program=program)
+    assert load_case(dump_case(case)) == case
+    assert (case.digest == Case(IMAGE).digest) == (program == Program())
+
+
+@pytest.mark.parametrize(("key", "value"), [("schedule", "timer"), ("quantum", 1)])
+def test_a_file_of_version_2_is_scheduled_as_by_default(key: str, value: Any) -> None:
+    raw = json.loads(SAMPLE_TEXT)
+    raw["version"] = 2
+    assert load_case(json.dumps(raw)) == SAMPLE
+    raw[key] = value
+    with pytest.raises(InvalidInput, match=f"^case: {key}: is a key of version 3, this is ver.* 2"):
+        load_case(json.dumps(raw))
+
+
 def test_a_map_that_is_empty_differs_from_none() -> None:
     empty, absent = Case(IMAGE, memory_map=MemoryMap()), Case(IMAGE)
     assert load_case(dump_case(empty)) == empty
@@ -251,12 +299,12 @@ _KNOWN_OPERATIONS = ", ".join(OPERATIONS)
     ("path", "value", "message"),
     [
         (("format",), "case", "a.json: format: expected 'conformance-case', got 'case'"),
-        (("version",), 3, "a.json: version: expected 1 or 2, got 3"),
-        (("version",), True, "a.json: version: expected 1 or 2, got True"),
+        (("version",), 4, "a.json: version: expected 1, 2 or 3, got 4"),
+        (("version",), True, "a.json: version: expected 1, 2 or 3, got True"),
         (
             ("version",),
             ...,
-            "a.json: key 'version' is missing; a case begins with version=2",
+            "a.json: key 'version' is missing; a case begins with version=3",
         ),
         (("image",), ..., "a.json: key 'image' is missing"),
         (("image", "sha256"), 5, "a.json: image.sha256: expected str, got 5"),
@@ -264,7 +312,7 @@ _KNOWN_OPERATIONS = ", ".join(OPERATIONS)
             ("colour",),
             "red",
             "a.json: unknown key 'colour'; known: format, version, image, machine, memory_map, "
-            "program, stacks, state_regions",
+            "program, stacks, state_regions, schedule, quantum, priorities",
         ),
         (
             ("machine", "ram_mb"),
@@ -345,6 +393,14 @@ _KNOWN_OPERATIONS = ", ".join(OPERATIONS)
             "a.json: program[1]: allocate_run: count=0x100000000 does not fit in 32 bits",
         ),
         (("stacks",), ..., "a.json: key 'stacks' is missing"),
+        (
+            ("schedule",),
+            "timed",
+            "a.json: no schedule 'timed'; known: cooperative, stepped, ti",
+        ),
+        (("schedule",), 1, "a.json: schedule: expected str, got 1"),
+        (("quantum",), 0, "a.json: quantum=0 is outside [1, 65535]"),
+        (("priorities",), 1, "a.json: priorities: expected bool, got 1"),
         (("stacks",), 1025, "a.json: stacks=1025 is outside [0, 1024]"),
         (
             ("program", 5, "rights"),

@@ -14,6 +14,7 @@ from conformance.case.operation import rights_names
 from conformance.case.program import (
     OPERATIONS,
     AllocateRun,
+    Compute,
     Control,
     Free,
     Map,
@@ -26,6 +27,7 @@ from conformance.case.program import (
     ReadEntry,
     Rights,
     Segment,
+    Spawn,
     WriteEntry,
 )
 from conformance.errors import InvalidArgument
@@ -63,6 +65,8 @@ def test_rights_are_the_protocols() -> None:
         ),
         (Protect(0x40000000, Rights(0)), "protect address=0x40000000 rights=none invalidate=true"),
         (Control("write_protect", value=True), "control bit=write_protect value=true"),
+        (Spawn(2, 3), "spawn body=2 priority=3"),
+        (Compute("string", 7), "compute kind=string iterations=7"),
         (
             Segment("fs", 5, limit=4, size=1),
             "segment target=fs expand_down=false base=0 limit=4 offset=5 access=read size=1",
@@ -117,6 +121,14 @@ def test_rights_that_come_as_a_number_are_held_as_rights() -> None:
         (lambda: Control("write_protect", 1), "control: value must be True or False, got 1"),
         (lambda: Program((), 1025), r"stacks=1025 is outside \[0, 1024\]"),
         (lambda: Program((), True), "stacks must be an integer, got True"),
+        (lambda: Compute("strings", 1), "no kind 'strings'; .*; did you mean 'string'[?]$"),
+        (lambda: Spawn(0, 256), "spawn: priority=0x100 does not fit in 8 bits"),
+        (lambda: Program(schedule="timed"), "no schedule 'timed'; known: cooperative, stepped, ti"),
+        (lambda: Program(schedule=1), "no schedule 1; known: "),
+        (lambda: Program(quantum=0), r"quantum=0 is outside \[1, 65535\]"),
+        (lambda: Program(quantum=65536), r"quantum=65536 is outside \[1, 65535\]"),
+        (lambda: Program(quantum=1.5), "quantum must be an integer, got 1.5"),
+        (lambda: Program(priorities=1), "priorities must be True or False, got 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], Any], message: str) -> None:

@@ -21,10 +21,15 @@ from conformance.case.payload import (
 )
 from conformance.case.program import (
     AllocateRun,
+    Body,
+    Compute,
     Control,
     Count,
     FreeAddress,
     Program,
+    Spawn,
+    Unlock,
+    Wake,
     WriteEntry,
 )
 from conformance.case.strategies import cases, fault_cases, guard_page_cases
@@ -93,6 +98,28 @@ def test_the_program_says_which_paging_and_how_many_stacks() -> None:
     assert header["stacks"] == 7
     plain = PROTOCOL.program.unpack(decode_payload(encode_payload(CASE))[1])
     assert (plain["flags"], plain["stacks"]) == (0, 0)
+
+
+def test_the_program_says_how_its_tasks_are_scheduled() -> None:
+    program = Program(schedule="timer", quantum=65535, priorities=True)
+    header = PROTOCOL.program.unpack(encode_program(program, ()))
+    assert header["schedule"] == PROTOCOL.code("schedule", "timer") == 2
+    assert header["quantum"] == 65535
+    assert header["flags"] == PROTOCOL.program_flags["priorities"]
+    plain = PROTOCOL.program.unpack(encode_program(Program(), ()))
+    assert (plain["schedule"], plain["quantum"], plain["flags"]) == (0, 100, 0)
+
+
+def test_task_operations_on_the_wire() -> None:
+    operations = (Body(), Spawn(3, 2), Wake(1), Compute("flags", 9), Unlock(7))
+    program = encode_program(Program(operations), ())
+    assert program[PROTOCOL.program.size :] == (
+        struct.pack("<HH", 48, 4)
+        + struct.pack("<HHIB", 49, 9, 3, 2)
+        + struct.pack("<HHI", 52, 8, 1)
+        + struct.pack("<HHBI", 57, 9, 3, 9)
+        + struct.pack("<HHB", 60, 5, 7)
+    )
 
 
 def test_names_become_their_codes() -> None:

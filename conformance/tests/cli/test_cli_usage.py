@@ -52,6 +52,22 @@ MISTAKES = {
         "no backend 'nonsense'",
     ),
     "replay of nothing": ("replay", "Missing argument 'CASE.json'"),
+    "a missing case to show": ("show nowhere.json", "nowhere.json: cannot be read: No such file"),
+    "a malformed case to show": ("show malformed.json", "malformed.json: program[0].operation"),
+    "a drawing on an unknown backend": (
+        "show case.json --backend nonsense",
+        "no backend 'nonsense'",
+    ),
+    "a drawing of nothing": ("show", "Missing argument 'CASE.json'"),
+    "a drawing from before the beginning": ("show case.json --from -1", "'--from': -1 is not in"),
+    "a drawing from after the end": (
+        "show case.json --no-run --from 999999",
+        "--from 999999: there are only ",
+    ),
+    "a drawing that ends before it begins": (
+        "show case.json --no-run --from 5 --to 5",
+        "--to 5: expected a number above --from, which is 5",
+    ),
     "an unknown map": ("maps show dell", "no memory map 'dell' among"),
     "an unknown known divergence": ("known show nonsense", "no known divergence 'nonsense' among"),
     "a known divergence without words": ("known add case.json", "Missing option '--"),

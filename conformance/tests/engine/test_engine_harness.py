@@ -218,6 +218,19 @@ def test_a_flaky_difference_does_not_hide_a_real_one_of_the_same_cause(
     assert harness.verdicts == {Status.FLAKY: 1, Status.DIVERGE: 1}
 
 
+@pytest.mark.parametrize(("schedule", "flaky"), [("timer", False), ("stepped", True)])
+def test_with_a_timer_a_cause_may_take_its_time_to_come_back(
+    make_harness: MakeHarness, counting: Case, schedule: str, flaky: bool
+) -> None:
+    timed = replace(counting, program=replace(counting.program, schedule=schedule))
+    changes = iter([MISCOUNT, *[lambda seen: seen] * 4])
+    harness = make_harness(lambda seen: next(changes, MISCOUNT)(seen))
+    harness.check(timed, suite="scheduler", what="test_it")
+    (finding,) = harness.findings.values()
+    assert finding.flaky is flaky
+    assert finding.result.case.program.schedule == ("stepped" if flaky else "cooperative")
+
+
 def test_the_blame_of_a_backend_that_promises_nothing_is_flaky(
     make_runner: Callable[..., Runner],
     unicorn: Backend,

@@ -13,11 +13,15 @@ from conformance.case.image import ImageId
 from conformance.case.machine import Machine
 from conformance.case.memory_map import MemoryMap, Region
 from conformance.case.program import (
+    SCHEDULES,
     Allocate,
+    Block,
+    Body,
     Count,
     Dump,
     Exhaust,
     Free,
+    Join,
     Map,
     Operation,
     Overflow,
@@ -26,8 +30,10 @@ from conformance.case.program import (
     Protect,
     Rights,
     Segment,
+    Spawn,
     StackAllocate,
     StackFree,
+    Wake,
     WriteEntry,
 )
 from conformance.case.strategies import fault_cases, guard_page_cases
@@ -105,6 +111,58 @@ def test_what_refers_to_a_stack_goes_with_it_and_is_renumbered() -> None:
     assert without_operations(program, 0, 1) == Program(
         (StackAllocate(), Overflow(0, "array", 8), StackFree(0)), stacks=9
     )
+
+
+TASKS = Program(
+    (Spawn(0), Spawn(1), Spawn(2), Wake(1), Body(), Count(), Body(), Block(), Join(0)), 3
+)
+
+
+def test_a_body_goes_with_who_spawned_it_and_the_others_are_renumbered() -> None:
+    assert without_operations(TASKS, 4, 6) == Program(
+        (Spawn(0), Spawn(2), Wake(0), Body(), Block()), 3
+    )
+    assert without_operations(TASKS, 6, 9) == Program((Spawn(0), Spawn(2), Body(), Count()), 3)
+
+
+def test_a_marker_that_goes_leaves_its_operations_to_the_body_before() -> None:
+    assert without_operations(TASKS, 6, 7) == Program(
+        (Spawn(0), Spawn(2), Body(), Count(), Block(), Join(0)), 3
+    )
+    assert without_operations(TASKS, 4, 5) == Program(
+        (Spawn(0), Spawn(2), Wake(0), Count(), Body(), Block()), 3
+    )
+
+
+def test_a_body_that_there_is_not_stays_one_that_there_is_not() -> None:
+    kept = without_operations(TASKS, 4, 7).operations
+    assert [one for one in kept if isinstance(one, Spawn)] == [Spawn(2)]
+    assert Body() not in kept
+
+
+@given(st.sampled_from(SCHEDULES), st.integers(1, 300), st.integers(1, 300), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_the_schedule_becomes_as_simple_as_the_cause_allows(
+    schedule: str, some: int, other: int, priorities: bool
+) -> None:
+    needed, quantum = sorted((some, other))
+
+    def still_fails(smaller: Case) -> bool:
+        program = smaller.program
+        return (
+            SCHEDULES.index(program.schedule) >= SCHEDULES.index(schedule)
+            and (program.quantum == 100 or program.quantum >= needed)
+            and (program.priorities or not priorities)
+        )
+
+    big = Case(IMAGE, program=Program((), 0, "timer", quantum, priorities=True))
+    small = reduce_case(big, still_fails).program
+    assert (small.schedule, small.quantum, small.priorities) == (schedule, 100, priorities)
+
+
+def test_a_quantum_that_must_not_be_the_default_becomes_small() -> None:
+    big = Case(IMAGE, program=Program((), 0, "stepped", 977))
+    assert reduce_case(big, lambda one: one.program.quantum > 128).program.quantum == 129
 
 
 PROBE = PROTOCOL.area["probe"]

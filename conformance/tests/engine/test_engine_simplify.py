@@ -25,6 +25,11 @@ def case(*operations: Operation, regions: int = 1, stacks: int = 0) -> Case:
     )
 
 
+def scheduled(schedule: str, quantum: int) -> Case:
+    plain = case(Count())
+    return replace(plain, program=replace(plain.program, schedule=schedule, quantum=quantum))
+
+
 @pytest.mark.parametrize(
     ("simpler", "other"),
     [
@@ -33,6 +38,10 @@ def case(*operations: Operation, regions: int = 1, stacks: int = 0) -> Case:
         (case(Count()), replace(case(Count()), machine=Machine(paging="pae"))),
         (case(Count()), case(Count(), stacks=1)),
         (case(Probe(ADDRESS)), case(Probe(ADDRESS + 1))),
+        (case(Count()), scheduled("stepped", 100)),
+        (scheduled("stepped", 100), scheduled("timer", 100)),
+        (scheduled("stepped", 100), scheduled("stepped", 1)),
+        (scheduled("stepped", 1), scheduled("stepped", 2)),
         # An operand's default is the simplest, however large its number is.
         (case(Unmap(ADDRESS, invalidate=True)), case(Unmap(ADDRESS, invalidate=False))),
         (case(Segment("fs", 0)), case(Segment("fs", 0, limit=0))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,10 @@ raise_selector_beyond_limit raise_reserved_control_bit
 user_privileged_instruction user_privileged_gate user_alignment_check
 reload control_cr0 control_cr4 control_efer
 overflow_push overflow_call overflow_recursion_call overflow_recursion_touch overflow_array
-overflow_interrupt overflow_exception overflow_string overflow_straddle
+overflow_interrupt overflow_exception overflow_string overflow_straddle overflow_own
 """
+_COMPUTATIONS = {"arithmetic": 8, "string": 6, "stack_segment": 5, "flags": 7, "interrupt": 4}
+"""How many instructions they have."""
 
 
 def _symbols() -> dict[str, int]:
@@ -45,6 +48,13 @@ def _symbols() -> dict[str, int]:
     for number, name in enumerate(each for each in names if each not in symbols):
         base = symbols["user_code_start"] if name.startswith("user") else _WINDOW + 0x101000
         symbols[f"fault_at_{name}"] = base + 16 * number
+    places = [
+        f"compute_{kind}_{place}"
+        for kind, instructions in _COMPUTATIONS.items()
+        for place in (*range(instructions), "end_0", "end_1", "end_2")
+    ]
+    symbols |= {name: _WINDOW + 0x103000 + 4 * number for number, name in enumerate(places)}
+    symbols["compute_scratch"] = _WINDOW + 0x12E000
     return symbols
 
 
@@ -97,12 +107,13 @@ def make_case() -> Callable[..., Case]:
         cpu: str = "pentium3",
         paging: str = "legacy",
         stacks: int = 0,
+        **scheduling: Any,
     ) -> Case:
         return Case(
             ImageId("i686", "0" * 64),
             machine=Machine(cpu_profile=cpu, paging=paging),
             memory_map=memory_map,
-            program=Program(operations, stacks),
+            program=Program(operations, stacks, **scheduling),
             state_regions=state,
         )
 
@@ -131,9 +142,16 @@ def perform(make_case: Callable[..., Case], layout: LayoutStub) -> Callable[...,
         stacks: int = 4,
         state: tuple[str, ...] = (),
         witness: Sequence[Event] = (),
+        **scheduling: Any,
     ) -> Expectation:
         case = make_case(
-            memory_map, *operations, cpu=cpu, paging=paging, stacks=stacks, state=state
+            memory_map,
+            *operations,
+            cpu=cpu,
+            paging=paging,
+            stacks=stacks,
+            state=state,
+            **scheduling,
         )
         return expect(case, layout, witness)
 

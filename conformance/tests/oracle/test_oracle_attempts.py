@@ -50,7 +50,7 @@ RAISED = [
     ("device_not_available", 7, 0, "device not available"),
     ("double_fault", 8, 0, "double fault: contributory exceptions"),
     ("short_task", 10, 0x38, "gate to a task with a short segment"),
-    ("absent_gate", 11, 0x192, "gate not present"),
+    ("absent_gate", 11, 0x19A, "gate not present"),
     ("gate_beyond_limit", 13, 0x202, "gate beyond the IDT's limit"),
     ("absent_segment", 11, 0x40, "selector of an absent segment"),
     ("absent_stack", 12, 0x40, "selector of an absent stack segment"),

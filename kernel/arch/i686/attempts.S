@@ -126,6 +126,7 @@ fault_at_reload:
 
 .section .bss.attempts, "aw", @nobits
 .balign 4
+.globl caller_stack
 caller_stack:
     .skip 4
 attempt_code:

@@ -2,6 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+
+namespace i686 {
+
+// What programs write: the end of a frame of the arena, which therefore remains what it was.
+inline constexpr std::uint32_t arena_frame_end = 0xC32E2E2E;
+
+} // namespace i686
 
 extern "C" {
 
@@ -41,6 +49,7 @@ extern const std::byte fault_at_overflow_push[], fault_at_overflow_call[];
 extern const std::byte fault_at_overflow_recursion_call[], attempt_overflow_array[];
 extern const std::byte fault_at_overflow_interrupt[], fault_at_overflow_exception[];
 extern const std::byte fault_at_overflow_string[], fault_at_overflow_straddle[];
+extern const std::byte attempt_overflow_own[];
 
 // EDX: the code in ring 3, as an address there; ESI: EFLAGS there.
 extern const std::byte attempt_in_ring3[];

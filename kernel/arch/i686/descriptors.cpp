@@ -1,12 +1,14 @@
 #include "arch/i686/descriptors.hpp"
 
 #include "arch/i686/constants.h"
+#include "arch/x86/interrupt_timer.hpp"
 
 #include <cstddef>
 
 extern "C" {
 extern const std::uint32_t fault_stubs[]; // one for each exception
 extern const std::byte user_return[], double_fault_task[];
+extern const std::byte timer_interrupt[], return_from_interrupt[];
 extern const std::byte ring3_fault_stack_end[], double_fault_stack_end[];
 extern const std::byte page_tables_start[];
 }
@@ -138,6 +140,10 @@ constexpr bool is_open_to_ring3(std::uint32_t vector) {
            vector == static_cast<std::uint32_t>(protocol::exception::overflow);
 }
 
+std::uint64_t make_interrupt_gate(const std::byte* handler) {
+    return make_gate(SELECTOR_KERNEL_CODE, address_of(handler), gate::interrupt | gate::present);
+}
+
 void fill_interrupt_table() {
     for (std::uint32_t vector = 0; vector < 32; ++vector)
         interrupt_table[vector] = make_gate(SELECTOR_KERNEL_CODE, fault_stubs[vector],
@@ -146,6 +152,9 @@ void fill_interrupt_table() {
     // Whatever became of the stack: this one has its own.
     interrupt_table[static_cast<std::uint32_t>(protocol::exception::double_fault)] =
         make_gate(SELECTOR_DOUBLE_FAULT_TASK, 0, gate::task | gate::present);
+    interrupt_table[x86::timer_vector] = make_interrupt_gate(timer_interrupt);
+    interrupt_table[x86::spurious_vector] = make_interrupt_gate(return_from_interrupt);
+    interrupt_table[protocol::vector_nothing] = make_interrupt_gate(return_from_interrupt);
     interrupt_table[protocol::vector_user_return] =
         make_gate(SELECTOR_KERNEL_CODE, address_of(user_return),
                   gate::interrupt | gate::ring3 | gate::present);

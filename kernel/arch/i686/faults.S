@@ -1,7 +1,8 @@
-# Where the gates lead. A handler runs on the stack of the attempt that faulted (ring 0), on
+# Where the gates lead. A handler runs on the stack of what it interrupts (ring 0), on
 # ring3_fault_stack, or, after a double fault, in a task of its own.
 
 #include "arch/i686/constants.h"
+#include "protocol.h"
 
 .code32
 
@@ -26,6 +27,11 @@ fault_stub_\vector:
 .irp vector, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
     fault_stub \vector
 .endr
+
+.globl timer_interrupt
+timer_interrupt:
+    pushl $0
+    pushl $TIMER_VECTOR
 
 fault_common:
     cld                                 # what faulted may have set DF

@@ -2,6 +2,7 @@
 
 #include "arch/i686/control_registers.hpp"
 #include "arch/i686/descriptors.hpp"
+#include "arch/x86/interrupt_timer.hpp"
 
 namespace {
 
@@ -19,6 +20,7 @@ struct FaultFrame {
 
 extern "C" {
 extern const std::byte attempt_over[], user_attempt_over[], user_code_start[];
+extern const std::byte computations_start[], computations_end[];
 // Returns EAX at the attempt's end.
 std::uint32_t begin_attempt(const i686::AttemptStart& start);
 void handle_fault(FaultFrame& frame);
@@ -30,6 +32,7 @@ namespace i686 {
 namespace {
 
 constinit core::FaultListener* the_listener = nullptr;
+constinit core::InterruptionListener* the_interruption_listener = nullptr;
 constinit bool in_attempt = false;
 constinit bool in_handler = false;
 constinit bool has_faulted = false;
@@ -54,7 +57,40 @@ std::uint32_t address_for_user(const std::byte* symbol) {
     return protocol::area::user + static_cast<std::uint32_t>(symbol - user_code_start);
 }
 
+// Whether a computation is over by one instruction: a #DB is nothing else there.
+bool is_step(const FaultFrame& frame) {
+    const auto* const eip = reinterpret_cast<const std::byte*>(frame.eip);
+    return frame.vector == static_cast<std::uint32_t>(protocol::exception::debug) &&
+           computations_start <= eip && eip < computations_end;
+}
+
+// Another task may run before this returns.
+void step(const FaultFrame& frame) {
+    const auto after = the_interruption_listener->on_step({.eip = frame.eip,
+                                                           .registers = {.eax = frame.eax,
+                                                                         .ecx = frame.ecx,
+                                                                         .edx = frame.edx,
+                                                                         .ebx = frame.ebx,
+                                                                         .ebp = frame.ebp,
+                                                                         .esi = frame.esi,
+                                                                         .edi = frame.edi},
+                                                           .eflags = frame.eflags});
+    if (after == core::AfterFault::end_run)
+        finish_run();
+}
+
+// The same. Acknowledged first: the task that runs then lets the next one in.
+void handle_timer() {
+    x86::acknowledge_timer_interrupt();
+    if (the_interruption_listener->on_timer() == core::AfterFault::end_run)
+        finish_run();
+}
+
 void handle(FaultFrame& frame) {
+    if (frame.vector == x86::timer_vector)
+        return handle_timer();
+    if (is_step(frame))
+        return step(frame);
     const auto vector = static_cast<protocol::exception>(frame.vector);
     const bool from_user = (frame.cs & requested_privilege) != 0;
     // Without a change of privilege ESP is not pushed: it is where the frame begins.
@@ -122,6 +158,10 @@ AttemptEnd attempt(const AttemptStart& start) {
 
 void listen_to_faults(core::FaultListener& listener) {
     the_listener = &listener;
+}
+
+void listen_to_interruptions(core::InterruptionListener& listener) {
+    the_interruption_listener = &listener;
 }
 
 } // namespace i686

@@ -3,6 +3,7 @@
 
 #include "arch/i686/constants.h"
 #include "core/processor.hpp"
+#include "core/task_processor.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +39,8 @@ struct AttemptEnd {
 AttemptEnd attempt(const AttemptStart& start);
 
 void listen_to_faults(core::FaultListener& listener);
+
+void listen_to_interruptions(core::InterruptionListener& listener);
 
 // Ends the run, on whatever stack and in whatever task.
 [[noreturn]] void finish_run();

@@ -8,6 +8,8 @@
 #include "arch/i686/descriptors.hpp"
 #include "arch/i686/faults.hpp"
 #include "arch/i686/processor.hpp"
+#include "arch/i686/task_processor.hpp"
+#include "arch/x86/interrupt_timer.hpp"
 #include "arch/x86/ports.hpp"
 #include "boot/run_end.hpp"
 #include "core/features.hpp"
@@ -23,6 +25,7 @@ extern std::byte probe_arena_start[], probe_arena_end[];
 extern std::byte trace_buffer_start[], trace_buffer_end[];
 extern std::byte user_code_start[], user_stack_start[];
 extern std::byte probe_stack_start[], probe_stack_end[];
+extern std::byte idle_stack_start[], idle_stack_end[];
 extern std::uint32_t frame_bitmap_start[], frame_bitmap_end[];
 extern std::uint32_t frame_owned_start[], frame_owned_end[];
 extern const core::EntryState entry_state;
@@ -37,6 +40,7 @@ static_assert(offsetof(protocol::program_header, magic) == PROGRAM_OFFSET_MAGIC)
 static_assert(offsetof(protocol::program_header, flags) == PROGRAM_OFFSET_FLAGS);
 
 constinit i686::Processor processor;
+constinit i686::TaskProcessor task_processor;
 
 std::uint32_t address(const std::byte* symbol) {
     return reinterpret_cast<std::uint32_t>(symbol);
@@ -76,7 +80,9 @@ core::Platform make_platform() {
                    .trace_buffer = between(trace_buffer_start, trace_buffer_end),
                    .stack_area = reinterpret_cast<std::byte*>(protocol::area::stacks)},
         .probe_stack = {address(probe_stack_start), address(probe_stack_end)},
+        .idle_stack = {address(idle_stack_start), address(idle_stack_end)},
         .processor = processor,
+        .task_processor = task_processor,
         .pae = has_pae_paging(),
     };
 }
@@ -91,6 +97,8 @@ void print_trace(std::span<const std::byte> buffer) {
 } // namespace
 
 void i686::finish_run() {
+    // Whatever has ended the run: `end_run` disables interrupts, and none is left to come.
+    x86::stop_interrupt_timer();
     const core::Platform platform = make_platform();
     const bool echo = core::wants_echo(entry_state, platform);
     if (echo)

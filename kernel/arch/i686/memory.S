@@ -36,6 +36,14 @@ user_stack_start:
     .skip FRAME_SIZE
 user_stack_end:
 
+# Where the idle task runs.
+.section .bss.idle_stack, "aw", @nobits
+.balign 16
+.globl idle_stack_start, idle_stack_end
+idle_stack_start:
+    .skip FRAME_SIZE
+idle_stack_end:
+
 # Where the handlers of faults in ring 3 run, and the double fault's task.
 .section .bss.fault_stacks, "aw", @nobits
 .balign 16

@@ -14,6 +14,14 @@ fault_at_overflow_push:
 fault_at_overflow_call:
     call fault_at_overflow_call
 
+# The stack of who makes the attempt: below all that is still needed there.
+.globl attempt_overflow_own, fault_at_overflow_own
+attempt_overflow_own:
+    movl caller_stack, %esp
+fault_at_overflow_own:
+    pushl %eax
+    jmp fault_at_overflow_own
+
 # ECX: bytes of local variables.
 .globl fault_at_overflow_recursion_call, fault_at_overflow_recursion_touch
 fault_at_overflow_recursion_call:

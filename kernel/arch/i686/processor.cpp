@@ -15,11 +15,8 @@ using core::Attempt;
 using protocol::access_kind;
 using protocol::raise_cause;
 
-// What programs write: the end of a frame of the arena, which therefore remains what it was.
-constexpr std::uint32_t frame_end = 0xC32E2E2E;
-
 constexpr std::uint32_t value_to_write(Access access) {
-    return access.kind == access_kind::write ? frame_end >> (32 - 8 * access.size) : 0;
+    return access.kind == access_kind::write ? arena_frame_end >> (32 - 8 * access.size) : 0;
 }
 
 std::uint32_t probe_stack_top() {
@@ -274,27 +271,30 @@ Attempt Processor::overflow(std::uint32_t bottom, protocol::overflow_kind how, s
     constexpr std::uint32_t words = protocol::task_stack_size / 4;
     switch (how) {
     case overflow_kind::push:
-        return run({.eax = frame_end, .esp = top, .eip = fault_at_overflow_push});
+        return run({.eax = arena_frame_end, .esp = top, .eip = fault_at_overflow_push});
     case overflow_kind::call:
         return run({.esp = top, .eip = fault_at_overflow_call});
     case overflow_kind::recursion:
-        return run(
-            {.eax = frame_end, .ecx = size, .esp = top, .eip = fault_at_overflow_recursion_call});
+        return run({.eax = arena_frame_end,
+                    .ecx = size,
+                    .esp = top,
+                    .eip = fault_at_overflow_recursion_call});
     case overflow_kind::array:
-        return run({.eax = frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
+        return run(
+            {.eax = arena_frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
     case overflow_kind::interrupt:
         return run({.esp = bottom, .eip = fault_at_overflow_interrupt});
     case overflow_kind::exception:
         return run({.esp = bottom, .eip = fault_at_overflow_exception});
     case overflow_kind::string:
-        return run({.eax = frame_end,
+        return run({.eax = arena_frame_end,
                     .ecx = words,
                     .edi = top - 4,
                     .eflags = EFLAGS_CLEAR | EFLAGS_DIRECTION,
                     .esp = probe_stack_top(),
                     .eip = fault_at_overflow_string});
     case overflow_kind::straddle:
-        return run({.eax = frame_end,
+        return run({.eax = arena_frame_end,
                     .ebx = bottom - 2,
                     .esp = probe_stack_top(),
                     .eip = fault_at_overflow_straddle});

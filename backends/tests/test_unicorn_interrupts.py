@@ -1,0 +1,269 @@
+"""The reference model is interrupted from outside: real runs of small code."""
+
+from __future__ import annotations
+
+import pytest
+
+from backends.tests.delivery_machine import DATA, descriptor
+from backends.tests.reference_machine import (
+    BELL,
+    HLT,
+    IRET,
+    KERNEL_CODE,
+    KERNEL_DATA,
+    NOP,
+    RESULT,
+    SPARE,
+    ReferenceMachine,
+    count,
+    mov_eax,
+    mov_ecx,
+    save_stack,
+    skip,
+    word,
+)
+from backends.unicorn_model.messages import End, Stop
+
+TIMER = 0x20
+STI, CLI, PUSHF, POPF = b"\xfb", b"\xfa", b"\x9c", b"\x9d"
+MOV_SS = b"\x8e\xd2"  # mov %edx, %ss
+SELF = b"\xeb\xfe"  # jmp to itself
+RF = 0x10000
+# Loops until the first word at RESULT is as large as ECX.
+UNTIL = b"\x39\x0d" + word(RESULT) + b"\x72\xf8"  # cmp %ecx, RESULT; jb
+
+
+def out(port: int, value: int) -> bytes:
+    return b"\xb0" + bytes([value]) + b"\xe6" + bytes([port])
+
+
+def controllers(mask: int = 0xFE) -> bytes:
+    first = (0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, mask)
+    second = (0xA0, 0x11), (0xA1, 0x28), (0xA1, 2), (0xA1, 1), (0xA1, 0xFF)
+    return b"".join(out(*write) for write in (*first, *second))
+
+
+def timer(divisor: int = 500, control: int = 0x34) -> bytes:
+    return out(0x43, control) + out(0x40, divisor & 0xFF) + out(0x40, divisor >> 8)
+
+
+END = b"\x50" + out(0x20, 0x20) + b"\x58"  # with EAX kept
+TICK = count(RESULT) + END + IRET
+START = controllers() + timer() + b"\xba" + word(KERNEL_DATA)  # mov $KERNEL_DATA, %edx
+# Wait, with interrupts off, until one is requested: the request register is what is read.
+PENDING = b"\xe4\x20\xa8\x01\x74\xfa"  # in $0x20, %al; test $1, %al; jz
+
+
+@pytest.fixture
+def machine() -> ReferenceMachine:
+    return new_machine()
+
+
+def new_machine(handler: bytes = TICK) -> ReferenceMachine:
+    machine = ReferenceMachine()
+    machine.handler(TIMER, handler)
+    return machine
+
+
+def end_of(stop: Stop) -> tuple[End, str]:
+    return stop.end, stop.detail
+
+
+@pytest.mark.parametrize("control", [0x34, 0x36], ids=["mode 2", "mode 3"])
+def test_the_timer_interrupts_again_and_again(machine: ReferenceMachine, control: int) -> None:
+    start = controllers() + timer(control=control)
+    assert end_of(machine.run(start + mov_ecx(20) + STI + UNTIL)) == (End.BELL, "")
+    assert machine.word(RESULT) == 20
+
+
+def test_with_paging(machine: ReferenceMachine) -> None:
+    code = machine.paging() + START + mov_ecx(5) + STI + UNTIL
+    assert end_of(machine.run(code)) == (End.BELL, "")
+
+
+def test_an_interrupt_saves_what_an_interrupt_does(machine: ReferenceMachine) -> None:
+    """The address of the next instruction, no error code, IF set in the image and clear after."""
+    flags = PUSHF + b"\x8f\x05" + word(RESULT + 16)
+    machine = new_machine(save_stack(RESULT, 3) + flags + BELL)
+    stop = machine.run(START + STI + SELF)
+    assert end_of(stop) == (End.BELL, "")
+    eip, cs, eflags = machine.words(RESULT, 3)
+    assert bytes(machine.ram[eip : eip + 2]) == SELF
+    assert (cs, eflags & (0x200 | RF)) == (KERNEL_CODE, 0x200)
+    assert not machine.word(RESULT + 16) & 0x200
+    assert stop.faults == ()
+
+
+@pytest.mark.parametrize("mask", [0xFF, 0xFD])
+def test_a_masked_timer_is_silent(machine: ReferenceMachine, mask: int) -> None:
+    code = controllers(mask) + timer(16) + mov_ecx(20_000) + STI + b"\xe2\xfe"  # loop
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) == 0
+
+
+def test_a_timer_without_a_count_is_silent(machine: ReferenceMachine) -> None:
+    code = controllers() + out(0x43, 0x34) + mov_ecx(20_000) + STI + b"\xe2\xfe"
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) == 0
+
+
+def test_nothing_comes_while_interrupts_are_off(machine: ReferenceMachine) -> None:
+    assert end_of(machine.run(START + mov_ecx(20_000) + b"\xe2\xfe")) == (End.BELL, "")
+    assert machine.word(RESULT) == 0
+
+
+def test_an_interrupt_that_was_not_ended_is_the_last(machine: ReferenceMachine) -> None:
+    machine = new_machine(count(RESULT) + IRET)
+    code = START + mov_ecx(20_000) + STI + b"\xe2\xfe"
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) == 1
+
+
+def test_hlt_waits_for_the_next_tick(machine: ReferenceMachine) -> None:
+    """However far away it is; and the handler returns behind it."""
+    machine = new_machine(count(RESULT) + END + save_stack(RESULT + 4, 1) + IRET)
+    stop = machine.run(controllers() + timer(0) + (STI + HLT + CLI) * 3)
+    assert end_of(stop) == (End.BELL, "")
+    assert machine.word(RESULT) == 3
+    eip = machine.word(RESULT + 4)
+    assert bytes(machine.ram[eip - 2 : eip + 1]) == STI + HLT + CLI[:0] + CLI
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        START + CLI + HLT,
+        controllers(0xFF) + timer() + STI + HLT,
+        controllers() + STI + HLT,
+        STI + HLT,
+    ],
+    ids=["interrupts off", "masked", "no timer", "nothing"],
+)
+def test_hlt_for_ever(machine: ReferenceMachine, code: bytes) -> None:
+    stop = machine.run(code)
+    assert stop.end is End.HALTED
+    assert "halted at" in stop.detail
+
+
+def test_a_pending_interrupt_is_taken_behind_popf(machine: ReferenceMachine) -> None:
+    on = b"\x68" + word(0x202) + POPF  # push $0x202
+    machine = new_machine(save_stack(RESULT, 1) + BELL)
+    assert end_of(machine.run(START + PENDING + on + NOP * 2 + HLT)) == (End.BELL, "")
+    eip = machine.word(RESULT)
+    assert bytes(machine.ram[eip - 1 : eip + 3]) == POPF + NOP * 2 + HLT
+
+
+def test_a_pending_interrupt_is_taken_behind_iret(machine: ReferenceMachine) -> None:
+    """Before the first instruction that it returns to."""
+    frame = b"\x68" + word(0x202) + b"\x6a" + bytes([KERNEL_CODE])
+    target = 0x18000
+    machine = new_machine(save_stack(RESULT, 1) + BELL)
+    machine.put(target, NOP + HLT)
+    code = START + PENDING + frame + b"\x68" + word(target) + IRET
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) == target
+
+
+@pytest.mark.parametrize(
+    ("code", "behind"),
+    [
+        (STI + NOP + NOP, STI + NOP),
+        (STI + STI + NOP, STI + STI),
+        (STI + MOV_SS + NOP + NOP, STI + MOV_SS + NOP),
+        (STI + b"\x52\x17" + NOP + NOP, STI + b"\x52"),  # push %edx; pop %ss
+        (STI + b"\xeb\x00" + NOP, STI + b"\xeb\x00"),
+        (STI + HLT + NOP, STI + HLT),
+        (MOV_SS + STI + NOP + NOP, MOV_SS + STI + NOP),
+    ],
+    ids=["sti", "sti twice", "mov ss", "pop ss", "jump", "hlt", "sti behind mov ss"],
+)
+def test_sti_and_loads_of_ss_hold_an_interrupt_back(
+    machine: ReferenceMachine, code: bytes, behind: bytes
+) -> None:
+    machine = new_machine(save_stack(RESULT, 1) + BELL)
+    assert end_of(machine.run(START + PENDING + code + HLT)) == (End.BELL, "")
+    eip = machine.word(RESULT)
+    assert bytes(machine.ram[eip - len(behind) : eip]) == behind
+    assert bytes(machine.ram[eip : eip + 1]) in (NOP, b"\x17")
+
+
+def test_cli_behind_sti_keeps_it_out(machine: ReferenceMachine) -> None:
+    code = START + PENDING + (STI + CLI + NOP) * 5 + STI + NOP
+    machine = new_machine(count(RESULT) + save_stack(RESULT + 4, 1) + END + IRET)
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) == 1
+    eip = machine.word(RESULT + 4)
+    assert bytes(machine.ram[eip - 5 : eip]) == STI + CLI + NOP + STI + NOP
+
+
+@pytest.mark.parametrize("divisor", [39, 41, 43])
+@pytest.mark.parametrize("selector", [b"\x8e\xd2", b"\x8e\xd3"], ids=["the same", "another"])
+def test_a_load_of_ss_and_what_follows_are_not_parted(divisor: int, selector: bytes) -> None:
+    """Wherever ticks come, whether the load changes something or not."""
+    behind = b"\x8b\x44\x24\x04\x66\x81\x78\xfe" + selector  # is it in front of the saved EIP?
+    behind += b"\x75\x06" + count(RESULT + 4)
+    machine = new_machine(b"\x50" + behind + count(RESULT) + END + b"\x58" + IRET)
+    machine.descriptors.append(descriptor(DATA))  # 0x38
+    loop = selector + NOP + MOV_SS + NOP + b"\x49"  # …; dec %ecx
+    back = b"\x75" + bytes([256 - len(loop) - 2])
+    registers = b"\xba" + word(KERNEL_DATA) + b"\xbb" + word(0x38) + mov_ecx(150)
+    code = controllers() + timer(divisor) + registers + STI + loop + back
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) > 10
+    assert machine.word(RESULT + 4) == 0
+
+
+def test_an_interrupt_between_iterations_sets_the_resume_flag(machine: ReferenceMachine) -> None:
+    """17.3.1.1; and the instruction goes on where it was."""
+    save = b"\x50" + b"\x8b\x44\x24\x04\xa3" + word(RESULT + 4)
+    save += b"\x8b\x44\x24\x0c\xa3" + word(RESULT + 8) + b"\x58"
+    machine = new_machine(save + b"\x89\x0d" + word(RESULT + 12) + TICK)
+    fill = b"\xbf" + word(SPARE) + mov_ecx(0x8000) + mov_eax(7) + STI + b"\xf3\xab" + CLI
+    assert end_of(machine.run(START + fill)) == (End.BELL, "")
+    assert machine.word(RESULT) > 5
+    eip, eflags, ecx = machine.words(RESULT + 4, 3)
+    assert bytes(machine.ram[eip : eip + 2]) == b"\xf3\xab"
+    assert eflags & RF
+    assert 0 < ecx < 0x8000
+    assert machine.words(SPARE, 0x8000) == (7,) * 0x8000
+
+
+def test_a_fault_does_not_lose_an_interrupt(machine: ReferenceMachine) -> None:
+    machine.handler(6, count(RESULT + 4) + skip(2) + IRET)
+    code = START + mov_ecx(3) + STI + b"\x0f\x0b" + UNTIL.replace(b"\xf8", b"\xf6")
+    assert end_of(machine.run(code)) == (End.BELL, "")
+    assert machine.word(RESULT) == 3
+    assert machine.word(RESULT + 4) > 50
+
+
+def test_tracing_and_interrupts(machine: ReferenceMachine) -> None:
+    """6.9: the trap of an instruction comes before an interrupt behind it."""
+    machine.handler(1, count(RESULT + 4) + IRET)
+    trace = PUSHF + b"\x81\x0c\x24" + word(0x300) + POPF  # orl $(TF | IF), (%esp)
+    assert end_of(machine.run(START + mov_ecx(3) + trace + UNTIL + b"\xfa" + BELL)) == (
+        End.BELL,
+        "",
+    )
+    assert machine.word(RESULT) == 3
+    assert machine.word(RESULT + 4) > 50
+
+
+def test_the_same_run_again_is_the_same() -> None:
+    def run() -> tuple[int, ...]:
+        machine = new_machine(count(RESULT) + b"\x01\x0d" + word(RESULT + 4) + END + IRET)
+        code = START + mov_ecx(50_000) + STI + b"\xe2\xfe" + CLI  # loop; the handler sums ECX
+        assert end_of(machine.run(code)) == (End.BELL, "")
+        return machine.words(RESULT, 2)
+
+    first = run()
+    assert first[0] > 5
+    assert {run() for _ in range(5)} == {first}
+
+
+def test_what_a_device_does_not_know_ends_the_run(machine: ReferenceMachine) -> None:
+    stop = machine.run(out(0x20, 0x1B))
+    assert stop.end is End.NOT_MODELLED
+    assert "8259A" in stop.detail
+    stop = machine.run(b"\x66\xe5\x40")  # in $0x40, %ax
+    assert stop.end is End.NOT_MODELLED
+    assert "8254" in stop.detail
