@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/addresses.hpp"
+#include "core/linear_range.hpp"
 #include "core/platform.hpp"
 #include "protocol.hpp"
 
@@ -42,11 +43,11 @@ public:
 
     // The entry of a level for an address of the probe, the user or the stack area. Its place is
     // the one it was given at start-up, whatever the entries above say now.
-    [[nodiscard]] Entry read(protocol::paging_level level, std::uint32_t address) const;
-    void write(protocol::paging_level level, std::uint32_t address, Entry value);
+    [[nodiscard]] Entry read(protocol::paging_level level, LinearAddress address) const;
+    void write(protocol::paging_level level, LinearAddress address, Entry value);
 
     // The PDE that leads to the page table of an address: what was there at start-up.
-    [[nodiscard]] Entry table_entry(std::uint32_t address) const;
+    [[nodiscard]] Entry table_entry(LinearAddress address) const;
 
 private:
     // Where the structures of a mode are, as frames from the start of the page tables.
@@ -67,11 +68,11 @@ private:
         Entry rights;
     };
 
-    [[nodiscard]] Table table_of(std::uint32_t address) const;
+    [[nodiscard]] Table table_of(LinearAddress address) const;
     // The number of an entry's first word.
-    [[nodiscard]] std::uint32_t place(protocol::paging_level level, std::uint32_t address) const;
-    void build_tables(std::uint32_t start, std::uint32_t size);
-    void map(std::uint32_t address, PhysicalAddress page, Entry rights);
+    [[nodiscard]] std::uint32_t place(protocol::paging_level level, LinearAddress address) const;
+    void build_tables(LinearAddress start, std::uint32_t size);
+    void map(LinearAddress address, PhysicalAddress page, Entry rights);
 
     std::span<std::uint32_t> m_words;
     PhysicalAddress m_page_tables;

@@ -28,18 +28,6 @@ private:
     std::uint64_t m_value = 0;
 };
 
-class VirtualAddress {
-public:
-    constexpr VirtualAddress() = default;
-    constexpr explicit VirtualAddress(std::uint64_t value) : m_value(value) {}
-
-    [[nodiscard]] constexpr std::uint64_t value() const { return m_value; }
-    constexpr auto operator<=>(const VirtualAddress&) const = default;
-
-private:
-    std::uint64_t m_value = 0;
-};
-
 // The number of a frame: frame n is physical [n * frame_size, (n + 1) * frame_size).
 class Frame {
 public:

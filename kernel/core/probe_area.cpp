@@ -33,14 +33,14 @@ template <unsigned first, unsigned end> constexpr Entry bits() {
 
 } // namespace
 
-bool ProbeArea::contains(std::uint32_t address, std::uint32_t size) {
-    const std::uint32_t offset = address - protocol::area::probe;
+bool ProbeArea::contains(LinearAddress address, std::uint32_t size) {
+    const LinearAddress offset = address - protocol::area::probe;
     if (offset >= protocol::probe_slots * protocol::probe_slot_size)
         return false;
     return LinearRange{0, arena_size}.contains(offset & slot_mask, size);
 }
 
-ProbeArea::Rejection ProbeArea::map(std::uint32_t address, std::uint32_t frame,
+ProbeArea::Rejection ProbeArea::map(LinearAddress address, std::uint32_t frame,
                                     std::uint8_t rights) {
     const bool large = has(rights, rights_flag::large_page);
     if (!can_give(rights))
@@ -66,7 +66,7 @@ ProbeArea::Rejection ProbeArea::map(std::uint32_t address, std::uint32_t frame,
     return std::nullopt;
 }
 
-ProbeArea::Rejection ProbeArea::unmap(std::uint32_t address) {
+ProbeArea::Rejection ProbeArea::unmap(LinearAddress address) {
     if (!contains(address, 1))
         return rejection::bad_address;
     const auto level = mapping_level(address);
@@ -77,7 +77,7 @@ ProbeArea::Rejection ProbeArea::unmap(std::uint32_t address) {
     return std::nullopt;
 }
 
-ProbeArea::Rejection ProbeArea::protect(std::uint32_t address, std::uint8_t rights) {
+ProbeArea::Rejection ProbeArea::protect(LinearAddress address, std::uint8_t rights) {
     if (!can_give(rights) || has(rights, rights_flag::large_page))
         return rejection::bad_value;
     if (!contains(address, 1))
@@ -90,7 +90,7 @@ ProbeArea::Rejection ProbeArea::protect(std::uint32_t address, std::uint8_t righ
     return std::nullopt;
 }
 
-ProbeArea::Rejection ProbeArea::write_entry(std::uint32_t address, paging_level level, Entry clear,
+ProbeArea::Rejection ProbeArea::write_entry(LinearAddress address, paging_level level, Entry clear,
                                             Entry set) {
     if (!contains(address, 1))
         return rejection::bad_address;
@@ -103,7 +103,7 @@ ProbeArea::Rejection ProbeArea::write_entry(std::uint32_t address, paging_level 
     return std::nullopt;
 }
 
-Result<Entry, rejection> ProbeArea::read_entry(std::uint32_t address, paging_level level) const {
+Result<Entry, rejection> ProbeArea::read_entry(LinearAddress address, paging_level level) const {
     if (!contains(address, 1))
         return rejection::bad_address;
     if (!has_level(address, level))
@@ -136,13 +136,13 @@ bool ProbeArea::has_large_pages_on() const {
 }
 
 // PSE is never cleared while a PDE has PS: who sees the one flag need not ask for the other.
-bool ProbeArea::is_large(std::uint32_t address) const {
+bool ProbeArea::is_large(LinearAddress address) const {
     constexpr Entry large = entry::present | entry::page_size;
     return (m_space.read(paging_level::page_directory, address) & large) == large;
 }
 
 // Where the entry is that maps the page at an address, if there is one.
-std::optional<paging_level> ProbeArea::mapping_level(std::uint32_t address) const {
+std::optional<paging_level> ProbeArea::mapping_level(LinearAddress address) const {
     if (is_large(address))
         return paging_level::page_directory;
     if ((m_space.read(paging_level::page_table, address) & entry::present) != 0)
@@ -150,7 +150,7 @@ std::optional<paging_level> ProbeArea::mapping_level(std::uint32_t address) cons
     return std::nullopt;
 }
 
-bool ProbeArea::has_level(std::uint32_t address, paging_level level) const {
+bool ProbeArea::has_level(LinearAddress address, paging_level level) const {
     switch (level) {
     case paging_level::page_table:
         return !is_large(address);

@@ -19,10 +19,10 @@ void TaskStackPool::build(AddressSpace& space, Processor& processor, std::byte* 
     }
 }
 
-Result<std::uint32_t, protocol::stack_failure> TaskStackPool::free(std::uint32_t object) {
+Result<std::uint32_t, protocol::stack_failure> TaskStackPool::free(LinearAddress object) {
     if (!range().contains(object, 1))
         return protocol::stack_failure::outside;
-    const std::uint32_t offset = object - protocol::area::stacks;
+    const auto offset = static_cast<std::uint32_t>(object - protocol::area::stacks);
     if (offset % protocol::task_stack_size != 0)
         return protocol::stack_failure::misaligned;
     const std::uint32_t stack = offset / protocol::task_stack_size;

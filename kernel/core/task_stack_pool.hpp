@@ -37,11 +37,11 @@ public:
                 protocol::area::stacks + stacks() * protocol::task_stack_size};
     }
     // The address of an object: of its guard page.
-    [[nodiscard]] static constexpr std::uint32_t address(std::uint32_t stack) {
+    [[nodiscard]] static constexpr LinearAddress address(std::uint32_t stack) {
         return protocol::area::stacks + stack * protocol::task_stack_size;
     }
     // The lowest byte of the stack proper.
-    [[nodiscard]] static constexpr std::uint32_t bottom(std::uint32_t stack) {
+    [[nodiscard]] static constexpr LinearAddress bottom(std::uint32_t stack) {
         return address(stack) + protocol::frame_size;
     }
 
@@ -49,7 +49,7 @@ public:
     [[nodiscard]] std::optional<std::uint32_t> allocate() { return m_allocator.allocate(); }
 
     // Takes back the stack whose object is at an address, and says which that was.
-    [[nodiscard]] Result<std::uint32_t, protocol::stack_failure> free(std::uint32_t object);
+    [[nodiscard]] Result<std::uint32_t, protocol::stack_failure> free(LinearAddress object);
 
 private:
     BitmapAllocator m_allocator;

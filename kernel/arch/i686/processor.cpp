@@ -22,6 +22,11 @@ constexpr std::uint32_t value_to_write(Access access) {
     return access.kind == access_kind::write ? frame_end >> (32 - 8 * access.size) : 0;
 }
 
+// All that the kernel checked is below 4 GiB.
+constexpr std::uint32_t narrowed(core::LinearAddress address) {
+    return static_cast<std::uint32_t>(address);
+}
+
 std::uint32_t probe_stack_top() {
     return reinterpret_cast<std::uint32_t>(probe_stack_end);
 }
@@ -165,21 +170,22 @@ core::ControlRegisters Processor::control_registers() const {
             .efer = has_efer ? read_efer() : 0};
 }
 
-void Processor::invalidate_page(std::uint32_t address) {
-    asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+void Processor::invalidate_page(core::LinearAddress address) {
+    asm volatile("invlpg (%0)" : : "r"(narrowed(address)) : "memory");
 }
 
-Attempt Processor::access(std::uint32_t address, Access access, std::uint32_t ring,
+Attempt Processor::access(core::LinearAddress address, Access access, std::uint32_t ring,
                           bool alignment_check) {
     const std::uint32_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
     const std::uint32_t value = value_to_write(access);
+    const std::uint32_t ebx = narrowed(address);
     const bool is_call = access.kind == access_kind::execute;
     if (ring != 0) {
         const std::byte* code = is_call ? fault_at_user_call : user_access.of(access);
-        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = address}), access.kind);
+        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = ebx}), access.kind);
     }
     return run_access({.eax = value,
-                       .ebx = address,
+                       .ebx = ebx,
                        .eflags = eflags,
                        .esp = probe_stack_top(),
                        .eip = is_call ? fault_at_call : kernel_access.of(access)},
@@ -268,8 +274,10 @@ Attempt Processor::write_control(protocol::control_bit bit, bool value) {
     return {protocol::attempt::done, 0};
 }
 
-Attempt Processor::overflow(std::uint32_t bottom, protocol::overflow_kind how, std::uint32_t size) {
+Attempt Processor::overflow(core::LinearAddress stack, protocol::overflow_kind how,
+                            std::uint32_t size) {
     using protocol::overflow_kind;
+    const std::uint32_t bottom = narrowed(stack);
     const std::uint32_t top = bottom + protocol::frame_size;
     constexpr std::uint32_t words = protocol::task_stack_size / 4;
     switch (how) {
