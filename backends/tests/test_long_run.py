@@ -392,6 +392,19 @@ def test_int3_and_a_divide_error(machine: LongMachine) -> None:
     assert machine.quads(RESULT, 2) == (at + 1, at + 3)
 
 
+@pytest.mark.parametrize(("code", "vector"), [(b"\xcd\x06", 6), (b"\xf1", 1), (b"\xcd\x0e", 14)])
+def test_interrupts_that_look_like_exceptions(
+    machine: LongMachine, code: bytes, vector: int
+) -> None:
+    machine.handler(vector, save_stack(RESULT, 3) + BELL)
+    stop = rang(machine.run(code))
+    at = machine.ram.find(code + BELL)
+    assert machine.quads(RESULT, 2) == (at + len(code), KERNEL_CODE)
+    assert not machine.quad(RESULT + 16) & RF
+    assert stop.faults is not None
+    assert [(seen.vector, seen.error_code) for seen in stop.faults] == [(vector, None)]
+
+
 def test_a_gate_to_32_bit_code(machine: LongMachine) -> None:
     machine.put(IDT + 6 * 16, long_gate(SPARE, 0x40))
     assert fault(machine, UD2) == (13, 0x40 | 1, 0)

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _INVALID_OPCODE = 6
-_INT1, _INT1_VECTOR = 0xF1, 1
+_INT, _INT1, _INT1_VECTOR = 0xCD, 0xF1, 1
 _CLI, _STI = 0xFA, 0xFB
 _IOPL_SHIFT = 12
 _PAGE = 0x1000
@@ -103,9 +103,13 @@ def event_of_exception(machine: LongProcessor, vector: int) -> Event:
     """
     registers = machine.registers
     instruction = decode(machine.code())
-    if vector == _INVALID_OPCODE and instruction is not None and instruction.opcode == _INT1:
+    if vector == _INVALID_OPCODE and instruction is not None:
+        # What Unicorn takes for an invalid opcode: INT1, and INT 6.
         next_rip = registers.rip + instruction.length & _MASK
-        return SoftwareInterrupt(_INT1_VECTOR, next_rip, Instruction.INT1)
+        if instruction.opcode == _INT1:
+            return SoftwareInterrupt(_INT1_VECTOR, next_rip, Instruction.INT1)
+        if instruction.opcode == _INT:
+            return SoftwareInterrupt(_INVALID_OPCODE, next_rip)
     if vector >= len(EXCEPTIONS) or EXCEPTIONS[vector].kind in (Kind.RESERVED, Kind.INTERRUPT):
         raise NotModelled(f"vector {vector}, which is no exception")
     if not EXCEPTIONS[vector].error_code:
