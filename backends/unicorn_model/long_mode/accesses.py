@@ -52,6 +52,7 @@ _POPS = frozenset(
         *(0xC2, 0xC3),  # RET
     )
 )
+_NEAR = (0xE8, 0xC2, 0xC3)  # appendix A.2.5: "the operand size is forced to 64 bits"
 _FAR_RETURNS = (0xCA, 0xCB)
 _POP_MEMORY, _ENTER, _LEAVE, _IRET = 0x8F, 0xC8, 0xC9, 0xCF
 _GROUP_5, _CALL, _CALL_FAR, _PUSH = 0xFF, 2, 3, 6
@@ -176,7 +177,8 @@ def _on_stack(pointer: int, size: int, *, writes: bool) -> Access:
 
 def _stack(instruction: Instruction, registers: Registers) -> Iterator[Access]:
     opcode, pointer = instruction.opcode, registers.rsp
-    size = 2 if instruction.operand_size == 2 else 8
+    near = opcode in _NEAR or (opcode == _GROUP_5 and instruction.extension == _CALL)
+    size = 2 if instruction.operand_size == 2 and not near else 8
     group_5_pushes = opcode == _GROUP_5 and instruction.extension in (_CALL, _PUSH)
     if opcode in _PUSHES or group_5_pushes:
         yield _on_stack(pointer - size, size, writes=True)

@@ -26,7 +26,7 @@ _NO_REGISTERS = (x86_const.X86_REG_INVALID, x86_const.X86_REG_EIZ, x86_const.X86
 
 # Vol. 2, appendix A, where 64-bit mode has another operand than the map for 32-bit code says.
 _MOVSXD, _GROUP_1A, _GROUP_5, _GROUP_7, _GROUP_9 = 0x63, 0x8F, 0xFF, 0x0F01, 0x0FC7
-_NEAR = (2, 4, 6)  # of group 5, CALL, JMP and PUSH: "the operand size is forced to 64 bits"
+_NEAR, _PUSH = (2, 4), 6  # of group 5: for CALL and JMP, "the operand size is forced to 64 bits"
 _WRITES = (0, 1)  # of group 7, SGDT and SIDT; 2 and 3 are LGDT and LIDT
 
 
@@ -218,7 +218,9 @@ def _use(opcode: int, extension: int, operand_size: int) -> OperandUse | None:
     if opcode == _MOVSXD:
         size = min(operand_size, 4)
         return OperandUse(Direction.READ, size, size)
-    if opcode == _GROUP_1A or (opcode == _GROUP_5 and extension in _NEAR):
+    if opcode == _GROUP_5 and extension in _NEAR:
+        return OperandUse(Direction.READ, 8, 8)
+    if opcode == _GROUP_1A or (opcode == _GROUP_5 and extension == _PUSH):
         size = 2 if operand_size == 2 else 8
         direction = Direction.WRITE if opcode == _GROUP_1A else Direction.READ
         return OperandUse(direction, size, size)
