@@ -8,7 +8,7 @@ from conformance.case.stack_operations import Overflow
 from conformance.oracle import rules
 from conformance.oracle.accesses import Fault, reach
 from conformance.oracle.delivery import Place, attempted, deliver, kernel_may_write
-from conformance.oracle.setting import PAGE, STACK_SIZE, STACKS
+from conformance.oracle.setting import PAGE, STACK_SIZE
 from conformance.oracle.translation import Access
 from conformance.oracle.worlds import Performance, World
 
@@ -28,7 +28,7 @@ def overflow_stack(performance: Performance, operation: Overflow, stack: int) ->
         least, most = _SIZES[how]
         if size % _WORD or not least <= size <= most:
             return performance.reject("bad_size")
-    bottom = STACKS + stack * STACK_SIZE + PAGE
+    bottom = performance.world.setting.stack_area + stack * STACK_SIZE + PAGE
     result = _overflow(performance, how, bottom, size)
     if result is None:
         return attempted(performance, "done", rules.PERMITTED)

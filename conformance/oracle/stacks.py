@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.case.stack_operations import StackAllocate, StackFree, StackFreeAddress
 from conformance.observe.trace import Event
-from conformance.oracle.setting import STACK_SIZE, STACKS
+from conformance.oracle.setting import STACK_SIZE
 from conformance.protocol import PROTOCOL
 
 __all__ = ["StackPool", "stack_rejected"]
@@ -15,10 +15,12 @@ class StackPool:
 
     Args:
         stacks: how many there are.
+        area: linear address of the first one's object.
     """
 
-    def __init__(self, stacks: int) -> None:
+    def __init__(self, stacks: int, area: int) -> None:
         self._stacks = stacks
+        self._area = area
         self._used: set[int] = set()
         self._given: dict[int, int] = {}
 
@@ -44,7 +46,7 @@ class StackPool:
                 stack = self.given(earlier)
                 if stack is None:
                     return stack_rejected(number, 0, "nothing_allocated")
-                return self._free(number, STACKS + stack * STACK_SIZE)
+                return self._free(number, self._area + stack * STACK_SIZE)
             case StackFreeAddress(address):
                 return self._free(number, address)
 
@@ -54,11 +56,11 @@ class StackPool:
             return stack_rejected(number, 0, "none_free")
         self._used.add(free)
         self._given[number] = free
-        fields = {"operation": number, "stack": free, "address": STACKS + free * STACK_SIZE}
+        fields = {"operation": number, "stack": free, "address": self._area + free * STACK_SIZE}
         return Event("stack_allocated", fields)
 
     def _free(self, number: int, address: int) -> Event:
-        stack, offset = divmod(address - STACKS, STACK_SIZE)
+        stack, offset = divmod(address - self._area, STACK_SIZE)
         if not 0 <= stack < self._stacks:
             return stack_rejected(number, address, "outside")
         if offset:

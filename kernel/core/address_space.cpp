@@ -21,8 +21,7 @@ AddressSpace::AddressSpace(const KernelMemory& memory, const ImageLayout& layout
                            Entry no_execute)
     : m_words(memory.page_tables), m_page_tables(layout.page_tables.start),
       m_task_stacks(layout.task_stacks.start), m_user_code(layout.user_code),
-      m_user_stack(layout.user_stack), m_mode(mode),
-      m_structures(mode == PagingMode::pae ? pae_structures : legacy_structures),
+      m_user_stack(layout.user_stack), m_mode(mode), m_structures(structures_of(mode)),
       m_no_execute(no_execute) {}
 
 void AddressSpace::build() {
@@ -87,12 +86,17 @@ std::uint32_t AddressSpace::place(paging_level level, LinearAddress address) con
         index = (low >> frame_shift) & (entries - 1);
         break;
     case paging_level::page_directory:
-        // With PAE paging each GiB has a directory of its own.
-        frame = m_structures.first_directory + (m_mode == PagingMode::pae ? low >> 30 : 0);
+        frame = m_structures.directories[low >> 30];
         index = (low >> m_structures.table_shift) & (entries - 1);
         break;
     case paging_level::pointer_table:
+        // With PAE paging a table of four entries; one of 512 for a half of the address space.
         index = low >> 30;
+        if (m_mode == PagingMode::four_level) {
+            const bool is_low = address >> 32 == 0;
+            frame = is_low ? low_pointer_table : high_pointer_table;
+            index = is_low ? index : entries - 4 + index;
+        }
         break;
     }
     return frame * frame_words + index * m_structures.entry_words;
@@ -102,12 +106,12 @@ Entry AddressSpace::read(paging_level level, LinearAddress address) const {
     // The processor writes here as well: accessed and dirty flags.
     const volatile std::uint32_t* words = &m_words[place(level, address)];
     const Entry lower = words[0];
-    return m_mode == PagingMode::pae ? Entry{words[1]} << 32 | lower : lower;
+    return m_structures.entry_words == 2 ? Entry{words[1]} << 32 | lower : lower;
 }
 
 void AddressSpace::write(paging_level level, LinearAddress address, Entry value) {
     volatile std::uint32_t* words = &m_words[place(level, address)];
-    if (m_mode == PagingMode::pae) {
+    if (m_structures.entry_words == 2) {
         // The processor may look at any time (SDM vol. 3, 4.10.2.3). So that it never sees one
         // half of the old entry with the other of the new one, the entry is not present while its
         // upper half changes.

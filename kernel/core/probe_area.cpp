@@ -126,12 +126,12 @@ bool ProbeArea::can_give(std::uint8_t rights) const {
         return false;
     if (!has(rights, rights_flag::no_execute))
         return true;
-    return m_space.mode() == PagingMode::pae && has(m_processor.features(), Feature::no_execute);
+    return has_wide_entries(m_space.mode()) && has(m_processor.features(), Feature::no_execute);
 }
 
 // SDM vol. 3, 4.3: with 32-bit paging, a PDE's PS flag counts only while CR4.PSE is set.
 bool ProbeArea::has_large_pages_on() const {
-    return m_space.mode() == PagingMode::pae ||
+    return has_wide_entries(m_space.mode()) ||
            (m_processor.control_registers().cr4 & cr4_page_size_extensions) != 0;
 }
 
@@ -157,7 +157,7 @@ bool ProbeArea::has_level(LinearAddress address, paging_level level) const {
     case paging_level::page_directory:
         return true;
     case paging_level::pointer_table:
-        return m_space.mode() == PagingMode::pae;
+        return has_wide_entries(m_space.mode());
     }
     return false;
 }
@@ -167,13 +167,13 @@ bool ProbeArea::has_level(LinearAddress address, paging_level level) const {
 Entry ProbeArea::writable_bits(paging_level level, Entry entry) const {
     constexpr Entry flags = bits<0, 7>() | bits<8, 12>();
     constexpr Entry upper = bits<40, 64>();
-    const bool pae = m_space.mode() == PagingMode::pae;
+    const bool wide = has_wide_entries(m_space.mode());
     if (level == paging_level::pointer_table)
         return bits<0, 12>() | upper;
-    Entry writable = pae ? flags | upper : flags;
+    Entry writable = wide ? flags | upper : flags;
     // Reserved in an entry that maps a large page (SDM vol. 3, 4.3, table 4-4; 4.4.2, table 4-9).
     if (level == paging_level::page_directory && (entry & entry::page_size) != 0)
-        writable |= pae ? bits<13, 21>() : bits<21, 22>();
+        writable |= wide ? bits<13, 21>() : bits<21, 22>();
     return writable;
 }
 

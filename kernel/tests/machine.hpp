@@ -93,7 +93,7 @@ public:
                            .stack_area = stack_area.get()},
                 .probe_stack = probe_stack,
                 .processor = processor,
-                .pae = pae};
+                .paging = pae ? core::PagingMode::pae : core::PagingMode::legacy};
     }
 
     core::EntryState entry{.magic = protocol::multiboot_bootloader_magic,

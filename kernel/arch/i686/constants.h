@@ -13,7 +13,7 @@
 #define PROGRAM_OFFSET_MAGIC 0
 #define PROGRAM_OFFSET_FLAGS 12
 
-/* Of i686::AttemptStart; faults.hpp checks them. */
+/* Of x86::AttemptStart; arch/x86/faults.hpp checks them. */
 #define START_EAX 0
 #define START_ECX 4
 #define START_EDX 8

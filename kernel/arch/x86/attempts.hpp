@@ -13,12 +13,6 @@ extern const std::byte fault_at_user_read_1[], fault_at_user_read_2[], fault_at_
 extern const std::byte fault_at_user_write_1[], fault_at_user_write_2[], fault_at_user_write_4[];
 extern const std::byte fault_at_user_call[];
 
-// Access through a segment. ECX: the selector; EBP: the offset; EAX: the value.
-extern const std::byte attempt_fs_read_1[], attempt_fs_read_2[], attempt_fs_read_4[];
-extern const std::byte attempt_fs_write_1[], attempt_fs_write_2[], attempt_fs_write_4[];
-extern const std::byte attempt_ss_read_1[], attempt_ss_read_2[], attempt_ss_read_4[];
-extern const std::byte attempt_ss_write_1[], attempt_ss_write_2[], attempt_ss_write_4[];
-
 // Control registers. EAX: what is loaded; EBX: CR3; for WRMSR, ECX and EDX as it wants them.
 extern const std::byte fault_at_control_cr0[], fault_at_control_cr4[], fault_at_control_efer[];
 extern const std::byte fault_at_reload[];

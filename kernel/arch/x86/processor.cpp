@@ -1,12 +1,13 @@
-#include "arch/i686/processor.hpp"
+#include "arch/x86/processor.hpp"
 
-#include "arch/i686/attempts.hpp"
-#include "arch/i686/control_registers.hpp"
-#include "arch/i686/descriptors.hpp"
-#include "arch/i686/faults.hpp"
+#include "arch/x86/access_attempts.hpp"
+#include "arch/x86/attempts.hpp"
+#include "arch/x86/control_registers.hpp"
+#include "arch/x86/descriptors.hpp"
+#include "arch/x86/faults.hpp"
 #include "core/features.hpp"
 
-namespace i686 {
+namespace x86 {
 
 namespace {
 
@@ -15,64 +16,30 @@ using core::Attempt;
 using protocol::access_kind;
 using protocol::raise_cause;
 
-// What programs write: the end of a frame of the arena, which therefore remains what it was.
-constexpr std::uint32_t frame_end = 0xC32E2E2E;
-
-constexpr std::uint32_t value_to_write(Access access) {
-    return access.kind == access_kind::write ? frame_end >> (32 - 8 * access.size) : 0;
+// What has been checked fits into a register.
+constexpr std::uintptr_t in_register(core::LinearAddress address) {
+    return static_cast<std::uintptr_t>(address);
 }
-
-// All that the kernel checked is below 4 GiB.
-constexpr std::uint32_t narrowed(core::LinearAddress address) {
-    return static_cast<std::uint32_t>(address);
-}
-
-std::uint32_t probe_stack_top() {
-    return reinterpret_cast<std::uint32_t>(probe_stack_end);
-}
-
-// The same attempt for accesses of 1, 2 and 4 bytes.
-struct AccessCode {
-    const std::byte* read[3];
-    const std::byte* write[3];
-
-    [[nodiscard]] const std::byte* of(Access access) const {
-        const std::uint32_t index = access.size / 2;
-        return access.kind == access_kind::read ? read[index] : write[index];
-    }
-};
 
 constexpr AccessCode kernel_access{{fault_at_read_1, fault_at_read_2, fault_at_read_4},
                                    {fault_at_write_1, fault_at_write_2, fault_at_write_4}};
 constexpr AccessCode user_access{
     {fault_at_user_read_1, fault_at_user_read_2, fault_at_user_read_4},
     {fault_at_user_write_1, fault_at_user_write_2, fault_at_user_write_4}};
-constexpr AccessCode fs_access{{attempt_fs_read_1, attempt_fs_read_2, attempt_fs_read_4},
-                               {attempt_fs_write_1, attempt_fs_write_2, attempt_fs_write_4}};
-constexpr AccessCode ss_access{{attempt_ss_read_1, attempt_ss_read_2, attempt_ss_read_4},
-                               {attempt_ss_write_1, attempt_ss_write_2, attempt_ss_write_4}};
 
 Attempt run(const AttemptStart& start) {
     const bool faulted = attempt(start).faulted;
     return {faulted ? protocol::attempt::faulted : protocol::attempt::done, 0};
 }
 
-Attempt run_access(const AttemptStart& start, access_kind kind) {
-    const AttemptEnd end = attempt(start);
-    if (end.faulted)
-        return {protocol::attempt::faulted, 0};
-    return {protocol::attempt::done, kind == access_kind::read ? end.eax : 0};
-}
-
 // What `code` finds in EAX and EBX.
 struct UserOperands {
-    std::uint32_t eax = 0, ebx = 0;
+    std::uintptr_t eax = 0, ebx = 0;
 };
 
-AttemptStart in_ring3(const std::byte* code, std::uint32_t eflags, UserOperands operands) {
-    const auto offset = static_cast<std::uint32_t>(code - user_code_start);
+AttemptStart in_ring3(const std::byte* code, std::uintptr_t eflags, UserOperands operands) {
     return {.eax = operands.eax,
-            .edx = protocol::area::user + offset,
+            .edx = address_for_user(code),
             .ebx = operands.ebx,
             .esi = eflags,
             .esp = probe_stack_top(),
@@ -100,7 +67,7 @@ Attempt raise_double_fault() {
 }
 
 Attempt raise_reserved_control_bit() {
-    const std::uint32_t before = read_cr4();
+    const std::uintptr_t before = read_cr4();
     const Attempt result = run({.eax = before | cr4::reserved,
                                 .esp = probe_stack_top(),
                                 .eip = fault_at_raise_reserved_control_bit});
@@ -113,16 +80,17 @@ Attempt raise_reserved_control_bit() {
 Attempt raise_alignment_check() {
     write_cr0(read_cr0() | cr0::alignment_mask);
     const Attempt result =
-        run(in_ring3(fault_at_user_alignment_check, EFLAGS_CLEAR | EFLAGS_ALIGNMENT_CHECK, {}));
+        run(in_ring3(fault_at_user_alignment_check, EFLAGS_CLEAR | EFLAGS_ALIGNMENT_CHECK,
+                     {.ebx = protocol::area::user + 2 * protocol::frame_size - 7}));
     write_cr0(read_cr0() & ~cr0::alignment_mask);
     return result;
 }
 
-constexpr std::uint32_t with(std::uint32_t value, std::uint32_t bit, bool is_set) {
-    return is_set ? value | bit : value & ~bit;
+constexpr std::uintptr_t with(std::uintptr_t value, std::uint32_t bit, bool is_set) {
+    return is_set ? value | bit : value & ~std::uintptr_t{bit};
 }
 
-AttemptStart loading(const std::byte* code, std::uint32_t value) {
+AttemptStart loading(const std::byte* code, std::uintptr_t value) {
     return {.eax = value,
             .ecx = efer::model_specific_register,
             .ebx = read_cr3(),
@@ -163,22 +131,22 @@ std::uint32_t Processor::features() const {
 
 core::ControlRegisters Processor::control_registers() const {
     const bool has_efer = core::has(features(), core::Feature::no_execute);
-    return {.cr0 = read_cr0(),
+    return {.cr0 = static_cast<std::uint32_t>(read_cr0()),
             .cr2 = read_cr2(),
             .cr3 = read_cr3(),
-            .cr4 = read_cr4(),
+            .cr4 = static_cast<std::uint32_t>(read_cr4()),
             .efer = has_efer ? read_efer() : 0};
 }
 
 void Processor::invalidate_page(core::LinearAddress address) {
-    asm volatile("invlpg (%0)" : : "r"(narrowed(address)) : "memory");
+    asm volatile("invlpg (%0)" : : "r"(in_register(address)) : "memory");
 }
 
 Attempt Processor::access(core::LinearAddress address, Access access, std::uint32_t ring,
                           bool alignment_check) {
-    const std::uint32_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
+    const std::uintptr_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
     const std::uint32_t value = value_to_write(access);
-    const std::uint32_t ebx = narrowed(address);
+    const std::uintptr_t ebx = in_register(address);
     const bool is_call = access.kind == access_kind::execute;
     if (ring != 0) {
         const std::byte* code = is_call ? fault_at_user_call : user_access.of(access);
@@ -189,18 +157,6 @@ Attempt Processor::access(core::LinearAddress address, Access access, std::uint3
                        .eflags = eflags,
                        .esp = probe_stack_top(),
                        .eip = is_call ? fault_at_call : kernel_access.of(access)},
-                      access.kind);
-}
-
-Attempt Processor::access_segment(const core::SegmentDescription& segment, std::uint32_t offset,
-                                  Access access) {
-    describe_probe_segment(segment.base, segment.limit, segment.expand_down);
-    const bool is_stack = segment.target == protocol::segment_register::ss;
-    return run_access({.eax = value_to_write(access),
-                       .ecx = protocol::selector_probe,
-                       .ebp = offset,
-                       .esp = probe_stack_top(),
-                       .eip = (is_stack ? ss_access : fs_access).of(access)},
                       access.kind);
 }
 
@@ -277,8 +233,8 @@ Attempt Processor::write_control(protocol::control_bit bit, bool value) {
 Attempt Processor::overflow(core::LinearAddress stack, protocol::overflow_kind how,
                             std::uint32_t size) {
     using protocol::overflow_kind;
-    const std::uint32_t bottom = narrowed(stack);
-    const std::uint32_t top = bottom + protocol::frame_size;
+    const std::uintptr_t bottom = in_register(stack);
+    const std::uintptr_t top = bottom + protocol::frame_size;
     constexpr std::uint32_t words = protocol::task_stack_size / 4;
     switch (how) {
     case overflow_kind::push:
@@ -311,7 +267,7 @@ Attempt Processor::overflow(core::LinearAddress stack, protocol::overflow_kind h
 }
 
 void Processor::shut_down() {
-    i686::shut_down();
+    x86::shut_down();
 }
 
-} // namespace i686
+} // namespace x86

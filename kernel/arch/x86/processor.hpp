@@ -3,7 +3,7 @@
 
 #include "core/processor.hpp"
 
-namespace i686 {
+namespace x86 {
 
 class Processor final : public core::Processor {
 public:
@@ -26,4 +26,4 @@ public:
     void shut_down() override;
 };
 
-} // namespace i686
+} // namespace x86
