@@ -260,6 +260,7 @@ HANDLERS = {
     "data": (SPARE, descriptor(DATA), GP, SPARE),
     "less privileged": (USER_CODE, b"", GP, USER_CODE & ~3),
     "32-bit code": (CODE_32, b"", GP, CODE_32),
+    "16-bit code": (SPARE, descriptor(CODE, big=False), GP, SPARE),
     "L and D": (SPARE, bytes([*long_descriptor()[:6], 0x60, 0]), GP, SPARE),
     "absent": (SPARE, long_descriptor(present=False), NP, SPARE),
     "absent and 32-bit": (SPARE, descriptor(CODE, present=False), GP, SPARE),

@@ -237,6 +237,15 @@ def test_what_an_outer_level_may_not_use(
     assert registers.fs.selector == CONFORMING_CODE
 
 
+def test_within_a_level_segments_are_kept(machine: FakeMachine) -> None:
+    machine.enter_ring(1)
+    kernels = machine.segment(KERNEL_DATA)
+    machine.set(es=kernels)
+    frame(machine, cs=RING_1_CODE, ss=RING_1_DATA)
+    interrupt_return(machine)
+    assert machine.registers.es == kernels
+
+
 ALL_FLAGS = 0xCD5 | TF | IF | IOPL | NT | RF | VM | AC | VIF | 1 << 20 | 1 << 21
 
 

@@ -10,6 +10,7 @@ from backends.tests.long_machine import (
     ABSENT_DATA,
     AM,
     BELL,
+    CODE_32,
     EFER,
     HIGH,
     IDT,
@@ -192,11 +193,11 @@ def test_an_access_over_the_end_of_a_page(machine: LongMachine) -> None:
 
 
 def test_execution(machine: LongMachine) -> None:
-    machine.put(SPARE, b"\xc3")
-    call = mov_rcx(SPARE) + b"\xff\xd1"
+    machine.put(SPARE, b"\xc3\xc3")
+    call = mov_rcx(SPARE + 1) + b"\xff\xd1"
     rang(machine.run(call))
     machine.page(SPARE, SPARE | 3 | 1 << 63)
-    assert fault(machine, call) == (14, 0x11, SPARE)
+    assert fault(machine, call) == (14, 0x11, SPARE + 1)
     assert machine.quad(RESULT + 32) == KERNEL_STACK - 8
 
 
@@ -347,9 +348,10 @@ def test_single_steps(machine: LongMachine) -> None:
     machine.handler(
         1, b"\x50" + count + b"\x48\x8b\x44\x24\x08" + save_rax(RESULT + 8) + b"\x58" + IRETQ
     )
-    code = push(2 | TF) + b"\x9d" + NOP * 3 + push(2) + b"\x9d"
+    reload = b"\x0f\x20\xda\x0f\x22\xda"  # mov %cr3, %rdx; mov %rdx, %cr3
+    code = push(2 | TF) + b"\x9d" + NOP * 3 + reload + push(2) + b"\x9d"
     rang(machine.run(code))
-    assert machine.quad(RESULT) == 3 + 2 + 1
+    assert machine.quad(RESULT) == 3 + 2 + 2 + 1
 
 
 def test_a_double_fault_on_its_own_stack(machine: LongMachine) -> None:
@@ -392,6 +394,13 @@ def test_int3_and_a_divide_error(machine: LongMachine) -> None:
     assert machine.quads(RESULT, 2) == (at + 1, at + 3)
 
 
+@pytest.mark.parametrize("code", [b"\xcc", b"\xcd\x03"])
+def test_an_interrupt_that_has_no_gate(machine: LongMachine, code: bytes) -> None:
+    """The fault is at the instruction, however long that is."""
+    assert fault(machine, code) == (13, 3 << 3 | 2, 0)
+    assert machine.quad(RESULT + 8) == machine.ram.find(code + BELL)
+
+
 @pytest.mark.parametrize(("code", "vector"), [(b"\xcd\x06", 6), (b"\xf1", 1), (b"\xcd\x0e", 14)])
 def test_interrupts_that_look_like_exceptions(
     machine: LongMachine, code: bytes, vector: int
@@ -419,6 +428,15 @@ def test_compatibility_mode_has_no_exceptions(machine: LongMachine) -> None:
     assert "compatibility" in stop.detail
 
 
+def test_compatibility_mode_is_not_taken_for_64_bit_code(machine: LongMachine) -> None:
+    """What would be IRETQ is DEC and IRET there."""
+    machine.put(SPARE, b"\x48\xcf")
+    machine.put(RESULT, struct.pack("<IH", SPARE, CODE_32))
+    stop = machine.run(b"\xff\x2c\x25" + word(RESULT))  # ljmp *RESULT
+    assert stop.end is End.NOT_MODELLED
+    assert "compatibility mode" in stop.detail
+
+
 def test_turning_a_page_over(machine: LongMachine) -> None:
     """INVLPG makes a changed entry count."""
     machine.put(SPARE, quad(0x1111))
@@ -430,6 +448,15 @@ def test_turning_a_page_over(machine: LongMachine) -> None:
     code = read + change + invalidate + read + save_rax(RESULT)
     rang(machine.run(code))
     assert machine.quad(RESULT) == 0x2222
+
+
+def test_invlpg_drops_all_of_a_large_page(machine: LongMachine) -> None:
+    large, entry = 0x200000, 0x32000 + 8
+    machine.put(entry, quad(0x83))  # 2 MiB from physical 0
+    clear = b"\x31\xc0" + save_rax(entry)
+    invalidate = b"\x0f\x01\x3c\x25" + word(large)  # of another part of it
+    code = load_rax(large + SPARE) + clear + invalidate + load_rax(large + SPARE)
+    assert fault(machine, code) == (14, 0, large + SPARE)
 
 
 def test_efer_can_be_written_in_64_bit_mode(machine: LongMachine) -> None:

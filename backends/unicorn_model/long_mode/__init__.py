@@ -6,5 +6,6 @@ here: delivery by 16-byte gates (`delivery`), instructions with 64-bit operands 
 processor whose registers are 64 bits wide (`processor`), and a run of it (`run`).
 
 Not modelled: compatibility mode, but for the few instructions that a kernel enters 64-bit mode
-with; SYSCALL and SYSENTER; call gates.
+with; call gates. Left to Unicorn as it is: SYSCALL, SYSENTER and their returns, far jumps and
+returns, LTR and LLDT, and RET to an address that is not canonical.
 """

@@ -124,7 +124,6 @@ class LongRun:
                 return End.HALTED, f"halted at {rip:#x}"
             event = self._event(reason)
             if event is not None:
-                self._require_64_bit(f"vector {event.vector}")
                 outcome = deliver(machine, event)
                 if outcome.shutdown:
                     # All that the last fault has changed.
@@ -140,22 +139,22 @@ class LongRun:
         """What is to be delivered; before that, execute what the model executes."""
         machine = self._machine
         match reason:
+            case Other.ENDED:
+                return None
+            case PageFaulted(fault, Access.FETCH) if self._steps_to(fault.linear):
+                return None
+        self._require_64_bit(str(reason))
+        match reason:
             case PageFaulted(fault, access):
-                if access is Access.FETCH and self._steps_to(fault.linear):
-                    return None
-                self._require_64_bit(str(fault))
                 return event_of_page_fault(machine, fault, access)
             case NowhereAccessed(access):
-                self._require_64_bit("an address that is not canonical")
                 return event_of_access_nowhere(machine, access)
             case Interrupted(vector, software=True):
                 return event_of_software_interrupt(machine, vector)
             case Interrupted(vector, software=False):
                 return event_of_exception(machine, vector)
-            case Other.BEFORE:
-                return self._execute()
             case _:
-                return None
+                return self._execute()
 
     def _require_64_bit(self, what: str) -> None:
         code = self._machine.registers.cs.descriptor
