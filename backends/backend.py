@@ -84,10 +84,13 @@ class Request:
     Attributes:
         payload: the bytes for the guest (kernel/protocol.toml, [payload]).
         state_regions: the regions of guest memory to read when the kernel has come to its end.
+        frames: how many frames the allocator's bitmaps are about (kernel/TRACE.md, "The run", 5);
+            what lies behind is not defined. None: all that they have room for.
     """
 
     payload: bytes
     state_regions: tuple[StateRegion, ...] = field(default=())
+    frames: int | None = None
 
 
 @runtime_checkable

@@ -161,6 +161,7 @@ class _Engine:
                     self.command,
                     descriptors,
                     dump=dump,
+                    window=image.values.boot["kernel_window"],
                     log=self._log,
                     environment=os.environ | _ENVIRONMENT,
                 )

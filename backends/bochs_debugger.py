@@ -60,6 +60,7 @@ class Debugger:
         command: the command line.
         descriptors: what Bochs inherits.
         dump: a memory file among them, for large answers.
+        window: the linear address of the kernel window.
         log: what Bochs logs into; it is drained wherever a guest runs.
         environment: of the process.
 
@@ -73,10 +74,12 @@ class Debugger:
         descriptors: Iterable[int],
         *,
         dump: int,
+        window: int,
         log: LogPipe,
         environment: dict[str, str],
     ) -> None:
         self._dump = dump
+        self._window = window
         self._log = log
         self._control: ControlRegisters | None = None
         self._prompts = 0
@@ -160,7 +163,8 @@ class Debugger:
 
     def _linear(self, address: int, size: int) -> int | None:
         """The linear address behind which [address, address + size) lies, if it is a usual one."""
-        return Translation(self.control(), self._page, self._examine).linear(address, size)
+        translation = Translation(self._window, self.control(), self._page, self._examine)
+        return translation.linear(address, size)
 
     def control(self) -> ControlRegisters:
         """The control registers, where the guest has stopped."""

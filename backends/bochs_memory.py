@@ -1,7 +1,7 @@
 """Where Bochs' debugger finds guest RAM: it dumps linear memory only, and guests bend page tables.
 
 Whether a piece of RAM is where the kernel maps it, in the kernel window, is read off the entries
-that translate those addresses (SDM vol. 3, 4.3 and 4.4).
+that translate those addresses (SDM vol. 3, 4.3 to 4.5).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conformance.observe.observation import ControlRegisters
-from conformance.protocol import PROTOCOL
 
 __all__ = ["Translation", "control_registers"]
 
@@ -46,6 +45,7 @@ class Translation:
     """How the guest's linear addresses are translated, as far as it is asked for.
 
     Attributes:
+        window: the linear address of the kernel window.
         control: the control registers.
         page: the debugger's answer to `page` for a linear address. It has the page-directory entry
             that the processor uses: with PAE paging, that is not always what memory leads to, for
@@ -53,6 +53,7 @@ class Translation:
         examine: reads words of physical memory: `examine(address, words)`.
     """
 
+    window: int
     control: ControlRegisters
     page: Callable[[int], bytes]
     examine: Callable[[int, int], bytes]
@@ -61,7 +62,7 @@ class Translation:
         """The linear address of [address, address + size), if it is mapped as the kernel does."""
         if not self.control.cr0 & _CR0_PG:
             return address
-        linear = address + PROTOCOL.boot["kernel_window"]
+        linear = address + self.window
         first, end = linear >> _PAGE, (linear + size - 1 >> _PAGE) + 1
         per_table = 512 if self.control.cr4 & _CR4_PAE else 1024
         while first < end:

@@ -20,6 +20,8 @@ from conformance.protocol import PROTOCOL
 
 __all__ = ["Guest", "Result", "prepare", "unfit"]
 
+_BITMAPS = ("frame_bitmap", "frame_owned")
+
 Read = Callable[[int, int], bytes]
 """Reads `size` bytes of guest RAM at a physical address: `read(address, size)`."""
 
@@ -123,6 +125,8 @@ class Guest:
         digests = []
         for region in request.state_regions:
             start, end = self._bounds[region.name]
+            if region.name in _BITMAPS and request.frames is not None:
+                end = min(end, start + request.frames // 8)
             digests.append(StateDigest.of(region, self._read(start, end - start)))
         return Result(Outcome.COMPLETED, "", trace, tuple(digests))
 

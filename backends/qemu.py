@@ -35,7 +35,7 @@ from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
 from conformance.protocol import PROTOCOL
 
-__all__ = ["CPUS", "QemuBackend"]
+__all__ = ["CPUS", "CPUS_64", "QemuBackend"]
 
 _BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
 CPUS = {
@@ -44,7 +44,16 @@ CPUS = {
     "broadwell": "Broadwell-noTSX,-lm,-syscall,-pcid,-x2apic,-tsc-deadline,-invpcid,-rdseed"
     ",-3dnowprefetch",
 }
-"""The engine's names of the harness's CPU profiles, less what TCG warns that it does not have."""
+"""The engine's names of the harness's CPU profiles, less what TCG warns that it does not have.
+
+These are for the image i686: without long mode.
+"""
+
+CPUS_64 = {
+    "core2duo": "core2duo",
+    "broadwell": "Broadwell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid,-rdseed,-3dnowprefetch",
+}
+"""The same with long mode, for x86_64."""
 
 _BELL = 0x04
 _PATIENCE = 10.0
@@ -75,6 +84,23 @@ class QemuBackend:
         """The path of the emulator, or None."""
         names = (self.config.binary,) if self.config.binary else _BINARIES
         return next(filter(None, map(shutil.which, names)), None)
+
+    def binary_for(self, machine: Machine) -> str:
+        """The path of the emulator for a machine: one with long mode needs its own.
+
+        Raises:
+            BackendError: it is not installed.
+        """
+        binary = self.binary
+        if binary is None:
+            raise BackendError(f"{self.config.name}: {self.probe().reason}")
+        if machine.architecture == "i686" or not binary.endswith(_BINARIES[0]):
+            return binary
+        # Both come with one version of QEMU, into one folder.
+        wanted = binary.removesuffix(_BINARIES[0]) + _BINARIES[1]
+        if shutil.which(wanted) is None:
+            raise BackendError(f"{self.config.name}: {wanted} not found, which has long mode")
+        return wanted
 
     def probe(self) -> Availability:
         """Whether QEMU is installed, and which."""
@@ -198,7 +224,7 @@ class _Engine:
 
     def _code(self, linear: int, size: int) -> bytes:
         """What is in the kernel window at a linear address, if that is there."""
-        address = linear - PROTOCOL.boot["kernel_window"]
+        address = linear - self._image.values.boot["kernel_window"]
         return self._read(address, size) if 0 <= address < _WINDOW else b""
 
     def last_words(self) -> str:
@@ -288,19 +314,17 @@ def _command_line(
     monitor: int,
     bell: int,
 ) -> tuple[str, ...]:
-    binary = backend.binary
-    if binary is None:
-        raise BackendError(f"{backend.config.name}: {backend.probe().reason}")
+    cpus = CPUS if machine.architecture == "i686" else CPUS_64
     size = f"{machine.ram_mib}M"
     memory = f"memory-backend-file,id=ram,size={size},share=on,mem-path=/proc/self/fd/{ram}"
     return (
-        binary,
+        backend.binary_for(machine),
         "-nodefaults",
         "-no-user-config",
         *("-display", "none"),
         *("-M", "pc,memory-backend=ram"),
         *("-accel", "tcg"),
-        *("-cpu", backend.config.cpu or CPUS[machine.cpu_profile]),
+        *("-cpu", backend.config.cpu or cpus[machine.cpu_profile]),
         *("-m", size),
         *("-object", memory),
         *("-bios", f"/proc/self/fd/{rom}"),

@@ -21,6 +21,7 @@ __all__ = [
     "Comparison",
     "EventKind",
     "Field",
+    "ImageValues",
     "OperationKind",
     "Protocol",
     "RecordLayout",
@@ -151,13 +152,31 @@ class StateRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageValues:
+    """The constants as one image has them: some are its own, the others those of all.
+
+    Attributes:
+        constants, boot, area: as in Protocol.
+    """
+
+    constants: Mapping[str, int]
+    boot: Mapping[str, int]
+    area: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Protocol:
-    """The whole protocol. Mappings are keyed by name unless they say otherwise."""
+    """The whole protocol. Mappings are keyed by name unless they say otherwise.
+
+    What `constants`, `boot` and `area` say of an address or of the allocator's capacity is true of
+    the image i686 only; `images` has it for each.
+    """
 
     version: int
     constants: Mapping[str, int]
     boot: Mapping[str, int]
     area: Mapping[str, int]
+    images: Mapping[str, ImageValues]
     flags: Mapping[str, Mapping[str, int]]
     enums: Mapping[str, Mapping[int, str]]
     events: Mapping[str, EventKind]
@@ -226,6 +245,18 @@ def _unique(section: str, codes: list[int]) -> None:
         raise ProtocolError(f"[{section}]: two entries share one code: {sorted(codes)}")
 
 
+def _images(raw: dict[str, Any]) -> dict[str, ImageValues]:
+    sections = ("constants", "boot", "area")
+    for name, own in raw["image"].items():
+        unknown = own.keys() - set(sections)
+        if unknown:
+            raise ProtocolError(f"[image.{name}]: unknown sections {sorted(unknown)}")
+    return {
+        name: ImageValues(*(raw[section] | own.get(section, {}) for section in sections))
+        for name, own in raw["image"].items()
+    }
+
+
 def load(text: str) -> Protocol:
     """Parse and check a protocol.
 
@@ -261,6 +292,7 @@ def load(text: str) -> Protocol:
         constants=raw["constants"],
         boot=raw["boot"],
         area=raw["area"],
+        images=_images(raw),
         flags=raw["flag"],
         enums=enums,
         events=events,

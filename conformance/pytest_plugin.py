@@ -52,14 +52,14 @@ class RunState:
         listener: is told about progress.
         harness: None until a test asks for it.
         usable: the backends it runs on.
-        image: the kernel image.
+        images: the kernel images.
     """
 
     config: pytest.Config
     listener: Listener | None = None
     harness: Harness | None = None
     usable: tuple[Probed, ...] = ()
-    image: Image | None = None
+    images: tuple[Image, ...] = ()
 
     def get(self) -> Harness:
         """The harness.
@@ -68,16 +68,16 @@ class RunState:
             ConformanceError: it cannot be set up.
         """
         if self.harness is None:
-            from conformance.engine.setup import build_harness, choose_image
+            from conformance.engine.setup import build_harness, choose_images
 
             option = self.config.getoption
             folder = option("conformance_image")
-            self.image = choose_image(None if folder is None else Path(folder))
+            self.images = choose_images(None if folder is None else Path(folder))
             seed, out = option("conformance_seed"), option("conformance_out")
             self.harness, usable = build_harness(
                 self._settings(),
                 names=option("conformance_backends") or (),
-                images=[self.image],
+                images=self.images,
                 seed=secrets.randbits(32) if seed is None else seed,
                 cases=option("conformance_cases"),
                 folder=None if out is None else Path(out),
@@ -86,6 +86,14 @@ class RunState:
             )
             self.usable = tuple(usable)
         return self.harness
+
+    def image_id(self, architecture: str) -> ImageId:
+        """The image for an architecture; skips the test where this run has none."""
+        for image in self.images:
+            if image.architecture == architecture:
+                return image.id
+        names = ", ".join(image.name for image in self.images)
+        pytest.skip(f"no image for {architecture} in this run; there is {names}")
 
     def known_entries(self) -> tuple[KnownDivergence, ...]:
         """The known divergences, whether or not they count.
@@ -210,10 +218,8 @@ def conformance_harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
 
 @pytest.fixture(scope="session")
 def image_id(request: pytest.FixtureRequest, conformance_harness: Harness) -> ImageId:
-    """The kernel image of this run."""
-    image = request.config.stash[_STATE].image
-    assert image is not None  # the harness has been set up
-    return image.id
+    """The kernel image of this run; of several, the first."""
+    return request.config.stash[_STATE].images[0].id
 
 
 @pytest.fixture
@@ -298,11 +304,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the JSON result."""
     state = session.config.stash[_STATE]
     target = session.config.getoption("conformance_json")
-    if target is not None and state.harness is not None and state.image is not None:
+    if target is not None and state.harness is not None:
         from conformance.engine.files import write_atomically
         from conformance.report.json_result import dump_result
 
-        text = dump_result(state.harness, state.usable, [state.image])
+        text = dump_result(state.harness, state.usable, state.images)
         write_atomically(Path(target), text)
 
 

@@ -1,6 +1,6 @@
 """Generate protocol.hpp and protocol.h, the kernel's side of protocol.toml.
 
-Usage: generate_protocol.py INPUT.toml OUTPUT.hpp [--macros OUTPUT.h]
+Usage: generate_protocol.py INPUT.toml OUTPUT.hpp [--macros OUTPUT.h] [--image NAME]
 
 The build runs this as a plain script, so it needs the standard library only. The output depends on
 nothing but the input.
@@ -16,10 +16,12 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["generate", "generate_macros", "main"]
+__all__ = ["DEFAULT_IMAGE", "generate", "generate_macros", "main"]
 
 _BYTES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 _MEMBER = "    "
+
+DEFAULT_IMAGE = "i686"
 
 _PROLOGUE = """\
 // Generated from protocol.toml by generate_protocol.py: edit those, not this.
@@ -287,14 +289,24 @@ def _state_regions(raw: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def generate(text: str) -> str:
-    """The text of protocol.hpp for the text of a protocol.toml.
+def _load(text: str, image: str) -> dict[str, Any]:
+    """The protocol, with what is different in an image in its place."""
+    raw = tomllib.loads(text)
+    if image not in raw["image"]:
+        raise _SchemaError(f"no image {image!r}; known: {', '.join(raw['image'])}")
+    for section, values in raw["image"][image].items():
+        raw[section] = raw[section] | values
+    return raw
+
+
+def generate(text: str, image: str = DEFAULT_IMAGE) -> str:
+    """The text of protocol.hpp for the text of a protocol.toml, for one image.
 
     Raises:
         tomllib.TOMLDecodeError: it is not TOML.
         KeyError: a section is missing.
     """
-    raw = tomllib.loads(text)
+    raw = _load(text, image)
     lines = [_PROLOGUE, _constant("version", raw["version"])]
     lines += [_constant(name, value) for name, value in raw["constants"].items()]
     lines += ["", "namespace boot {"]
@@ -319,14 +331,14 @@ def generate(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def generate_macros(text: str) -> str:
+def generate_macros(text: str, image: str = DEFAULT_IMAGE) -> str:
     """The text of protocol.h, for assembly and linker scripts: the numbers they need, as macros.
 
     Raises:
         tomllib.TOMLDecodeError: it is not TOML.
         KeyError: a section is missing.
     """
-    raw = tomllib.loads(text)
+    raw = _load(text, image)
     mailbox = raw["mailbox"]
     values = dict(raw["constants"])
     values |= {f"boot_{name}": value for name, value in raw["boot"].items()}
@@ -350,12 +362,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("input", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--macros", type=pathlib.Path, help="also write protocol.h here")
+    parser.add_argument("--image", default=DEFAULT_IMAGE, help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
         text = options.input.read_text(encoding="utf-8")
-        options.output.write_text(generate(text), encoding="utf-8")
+        options.output.write_text(generate(text, options.image), encoding="utf-8")
         if options.macros is not None:
-            options.macros.write_text(generate_macros(text), encoding="utf-8")
+            options.macros.write_text(generate_macros(text, options.image), encoding="utf-8")
     except KeyError as error:
         print(f"{options.input}: section or key {error} is missing", file=sys.stderr)
     except (_SchemaError, tomllib.TOMLDecodeError, OSError) as error:

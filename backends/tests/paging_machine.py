@@ -1,6 +1,8 @@
-"""A machine with one PDE and one PTE, to compare what the walk does with the statement."""
+"""A machine with one entry at each level, to compare what the walk does with the statement."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from paging_statement import FACTS, Circumstances, Outcome
 
@@ -14,7 +16,7 @@ from backends.unicorn_model.physical_memory import PhysicalMemory
 __all__ = ["ACCESSES", "DIRECTORY", "PRIVILEGES", "RAM", "TABLES", "Machine", "control_state"]
 
 RAM = 0x5000
-DIRECTORY = 0x1000
+DIRECTORY = 0x1000  # or what else CR3 points to
 TABLES = (0x2000, 0x3000, 0x4000)
 ACCESSES = {access.value: access for access in Access}
 PRIVILEGES = {
@@ -30,7 +32,7 @@ def control_state(facts: frozenset[str], linear: int) -> ControlState:
     for name in facts - {"AC"}:
         register, position = FACTS[name]
         registers[register] |= 1 << position
-    if "PAE" not in facts:
+    if "PAE" not in facts or "LME" in facts:
         return ControlState(**registers, cr3=DIRECTORY | 0x18, alignment_check="AC" in facts)
     pdptes = [TABLES[0] | 1] * 4
     pdptes[linear // 2**30] = DIRECTORY | 0xE19  # PWT, PCD and what is ignored
@@ -63,6 +65,24 @@ class Machine:
             self.put(pte_address, entry_size, pte)
         return pde_address, pte_address
 
+    def place_four(self, hierarchy: Sequence[int], linear: int) -> tuple[int, ...]:
+        """Write PML4E, PDPTE, PDE and PTE to where they belong; those behind a reference that goes
+        elsewhere are not written.
+        """
+        addresses = []
+        tables = iter(TABLES)
+        table: int | None = DIRECTORY
+        for shift, entry in zip((39, 30, 21, 12), hierarchy, strict=True):
+            index = linear // 2**shift % 512 * 8
+            if table is None:
+                addresses.append(RAM)
+                continue
+            addresses.append(table + index)
+            self.put(table + index, 8, entry)
+            expected = next(tables, None)
+            table = expected if entry % 2**52 // 0x1000 * 0x1000 == expected else None
+        return tuple(addresses)
+
     def put(self, address: int, size: int, value: int) -> None:
         self.ram[address : address + size] = value.to_bytes(size, "little")
 
@@ -75,7 +95,7 @@ class Machine:
         circumstances: Circumstances,
         entry_size: int,
         linear: int,
-        addresses: tuple[int, int],
+        addresses: tuple[int, ...],
     ) -> Outcome:
         """What comes of an access, in the statement's words."""
         state = control_state(circumstances.facts, linear)

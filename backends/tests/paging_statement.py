@@ -6,6 +6,7 @@ number or by range, as the manual writes them; facts are names of control bits t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ from backends.unicorn_model.cpu_profile import CpuProfile
 
 __all__ = [
     "FACTS",
+    "FOUR_LEVELS",
     "MODES",
     "Circumstances",
     "Outcome",
@@ -28,6 +30,7 @@ FACTS = {
     "PAE": ("cr4", 5),
     "SMEP": ("cr4", 20),
     "SMAP": ("cr4", 21),
+    "LME": ("efer", 8),
     "NXE": ("efer", 11),
 }
 P, RW, US, A, D, PS, XD = 0, 1, 2, 5, 6, 7, 63
@@ -82,6 +85,25 @@ RESERVED = [
     pdpte        2:1
     pdpte        8:5
     pdpte        63:M
+    pml4e        7:7
+    pml4e        51:M
+    pml4e        63:63  !NXE
+    pdpte-1g     7:7    !1gib_pages
+    pdpte-1g     29:13
+    pdpte-1g     12:12  !pat
+    pdpte-1g     51:M
+    pdpte-1g     63:63  !NXE
+    pdpte-pd     51:M
+    pdpte-pd     63:63  !NXE
+    4-pde-2m     20:13
+    4-pde-2m     12:12  !pat
+    4-pde-2m     51:M
+    4-pde-2m     63:63  !NXE
+    4-pde        51:M
+    4-pde        63:63  !NXE
+    4-pte        7:7    !pat
+    4-pte        51:M
+    4-pte        63:63  !NXE
     """.strip().splitlines()
 ]
 
@@ -95,8 +117,19 @@ PHYSICAL = {
     "pte": [("31:12", "entry", "31:12"), ("11:0", "linear", "11:0")],
     "pae-pde-2m": [("51:21", "entry", "51:21"), ("20:0", "linear", "20:0")],
     "pae-pte": [("51:12", "entry", "51:12"), ("11:0", "linear", "11:0")],
+    "pdpte-1g": [("51:30", "entry", "51:30"), ("29:0", "linear", "29:0")],
+    "4-pde-2m": [("51:21", "entry", "51:21"), ("20:0", "linear", "20:0")],
+    "4-pte": [("51:12", "entry", "51:12"), ("11:0", "linear", "11:0")],
 }
-PAGE_SIZES = {"pde-4m": 0x400000, "pae-pde-2m": 0x200000, "pte": 0x1000, "pae-pte": 0x1000}
+PAGE_SIZES = {
+    "pde-4m": 0x400000,
+    "pae-pde-2m": 0x200000,
+    "pte": 0x1000,
+    "pae-pte": 0x1000,
+    "pdpte-1g": 0x40000000,
+    "4-pde-2m": 0x200000,
+    "4-pte": 0x1000,
+}
 
 # Facts that choose the mode, and the bytes of an entry.
 MODES = {
@@ -104,6 +137,10 @@ MODES = {
     "legacy-pse": ({"PG", "PSE"}, 4),
     "pae": ({"PG", "PAE"}, 8),
     "pae-nxe": ({"PG", "PAE", "NXE"}, 8),
+}
+FOUR_LEVELS = {
+    "4-level": {"PG", "PAE", "LME"},
+    "4-level-nxe": {"PG", "PAE", "LME", "NXE"},
 }
 
 
@@ -153,7 +190,9 @@ def holds(words: list[str], facts: frozenset[str]) -> bool:
 
 @cache
 def reserved_bits(kind: str, facts: frozenset[str], profile: CpuProfile) -> set[int]:
-    known = facts | {name for name in ("pse36", "pat") if getattr(profile, f"has_{name}")}
+    known = facts | {
+        name for name in ("pse36", "pat", "1gib_pages") if getattr(profile, f"has_{name}")
+    }
     found: set[int] = set()
     for row_kind, text, *words in RESERVED:
         if row_kind == kind and holds(words, known):
@@ -162,6 +201,16 @@ def reserved_bits(kind: str, facts: frozenset[str], profile: CpuProfile) -> set[
 
 
 def kind_of(level: int, entry: int, facts: frozenset[str]) -> str:
+    """The levels are counted from the page directory, which all modes have."""
+    if "LME" in facts:
+        large = bit(entry, PS)
+        names = {
+            -2: "pml4e",
+            -1: "pdpte-1g" if large else "pdpte-pd",
+            0: "4-pde-2m" if large else "4-pde",
+            1: "4-pte",
+        }
+        return names[level]
     if level == 1:
         return "pae-pte" if "PAE" in facts else "pte"
     if "PAE" in facts:
@@ -198,14 +247,16 @@ def error_code(circumstances: Circumstances, *, present: bool, reserved: bool) -
     return sum(2**position for position, flag in enumerate(flags) if flag)
 
 
-def outcome(circumstances: Circumstances, pde: int, pte: int, linear: int) -> Outcome:
-    """Judge an access by its PDE and the PTE that this would reference."""
+def outcome(circumstances: Circumstances, hierarchy: Sequence[int], linear: int) -> Outcome:
+    """Judge an access by the entries of all levels, as they would reference each other."""
     facts, profile = circumstances.facts, circumstances.profile
-    kinds = [kind_of(0, pde, facts)]
-    entries = [pde]
-    if kinds[0] not in PAGE_SIZES:
-        kinds.append(kind_of(1, pte, facts))
-        entries.append(pte)
+    kinds: list[str] = []
+    entries: list[int] = []
+    for level, entry in enumerate(hierarchy, start=2 - len(hierarchy)):
+        entries.append(entry)
+        kinds.append(kind_of(level, entry, facts))
+        if kinds[-1] in PAGE_SIZES:
+            break
 
     def fault(used: int, *, present: bool, reserved: bool) -> Outcome:
         code = error_code(circumstances, present=present, reserved=reserved)

@@ -12,13 +12,12 @@ from backends.unicorn_model.control_state import (
     CR4_PSE,
     CR4_SMAP,
     CR4_SMEP,
-    EFER_LME,
     EFER_NXE,
     ControlState,
     check_features,
 )
 from backends.unicorn_model.cpu_profile import CpuProfile
-from backends.unicorn_model.faults import GeneralProtection, NotModelled, PageFault
+from backends.unicorn_model.faults import GeneralProtection, PageFault
 from backends.unicorn_model.mmu import AccessedOnFault, Mmu, Translation
 from backends.unicorn_model.physical_memory import PhysicalMemory
 
@@ -217,12 +216,6 @@ def test_one_mmu_follows_the_mode_that_the_state_chooses() -> None:
     assert mmu.translate(pae(efer=EFER_NXE), 0x5, READ, USER).physical == PAGE | 5
     with pytest.raises(PageFault):
         mmu.translate(pae(), 0x5, READ, USER)
-
-
-@pytest.mark.parametrize("cr4", [CR4_PAE, CR4_PAE | CR4_PSE])
-def test_four_levels_are_not_guessed_at(cr4: int) -> None:
-    with pytest.raises(NotModelled, match="4-level"):
-        translate(bytearray(0x5000), legacy(cr4=cr4, efer=EFER_LME), 0, READ, USER)
 
 
 @pytest.mark.parametrize(

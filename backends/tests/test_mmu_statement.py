@@ -50,7 +50,7 @@ def agree(
     before = bytes(machine.ram)
     if addresses[1] >= RAM:
         pte = ONES[size]
-    expected = outcome(circumstances, pde, pte, linear)
+    expected = outcome(circumstances, (pde, pte), linear)
     found = machine.access(circumstances, size, linear, addresses)
     described = (mode, circumstances, hex(pde), hex(pte), hex(linear))
     if expected.error_code is None:

@@ -59,4 +59,4 @@ class CodeHooks:
         self._all = self._processor.hook_add(uc.UC_HOOK_CODE, self._call_all) if on else None
 
 
-_NOWHERE = 1 << 40  # beyond all linear addresses
+_NOWHERE = 1 << 62  # no linear address: it is not canonical

@@ -22,6 +22,7 @@ __all__ = [
     "CR4_PSE",
     "CR4_SMAP",
     "CR4_SMEP",
+    "EFER_LMA",
     "EFER_LME",
     "EFER_NXE",
     "EFER_SCE",
@@ -35,7 +36,7 @@ __all__ = [
 CR0_PE, CR0_ET, CR0_NE = 1 << 0, 1 << 4, 1 << 5
 CR0_WP, CR0_AM, CR0_NW, CR0_CD, CR0_PG = 1 << 16, 1 << 18, 1 << 29, 1 << 30, 1 << 31
 CR4_PSE, CR4_PAE, CR4_PGE, CR4_SMEP, CR4_SMAP = 1 << 4, 1 << 5, 1 << 7, 1 << 20, 1 << 21
-EFER_SCE, EFER_LME, EFER_NXE = 1 << 0, 1 << 8, 1 << 11
+EFER_SCE, EFER_LME, EFER_LMA, EFER_NXE = 1 << 0, 1 << 8, 1 << 10, 1 << 11
 
 PdpteRegisters = tuple[int, int, int, int]
 """The processor's copies of the four entries of the page-directory-pointer table (4.4.1)."""
@@ -94,6 +95,7 @@ def check_features(profile: CpuProfile, state: ControlState) -> None:
         (state.cr4 & CR4_SMEP, profile.has_smep),
         (state.cr4 & CR4_SMAP, profile.has_smap),
         (state.efer & EFER_NXE, profile.has_nx),
+        (state.efer & EFER_LME, profile.has_long_mode),
     )
     if any(wanted and not there for wanted, there in features):
         raise GeneralProtection(0)

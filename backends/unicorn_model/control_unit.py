@@ -21,7 +21,9 @@ from backends.unicorn_model.control_state import (
     CR0_PE,
     CR0_PG,
     CR0_WP,
+    CR4_PAE,
     CR4_SMAP,
+    EFER_LMA,
     EFER_LME,
     EFER_NXE,
     EFER_SCE,
@@ -75,27 +77,42 @@ class ControlUnit:
             return replace(self._state, alignment_check=bool(eflags & _EFLAGS_AC))
         return self._state
 
+    @property
+    def is_long(self) -> bool:
+        """IA32_EFER.LMA: IA-32e mode is active."""
+        return bool(self._state.efer & EFER_LMA)
+
+    def attach(self, processor: Uc) -> None:
+        """Go on with another processor, which holds the same."""
+        self._processor = processor
+
     def has_efer(self) -> bool:
         """Whether the processor has IA32_EFER (vol. 4, table 2-2: "if CPUID.80000001H:EDX[20] or
         EDX[29]", NX and IA-32e mode; the profiles have both or neither).
         """
         return self._profile.has_nx
 
-    def write_cr0(self, value: int) -> None:
+    def write_cr0(self, value: int, *, code_is_long: bool = False) -> None:
         """MOV to CR0.
+
+        Args:
+            value: of 64 bits in 64-bit mode.
+            code_is_long: CS.L.
 
         Raises:
             GeneralProtection: SDM vol. 2, MOV to control registers.
+            NotModelled: IA-32e mode is left.
         """
+        if value >> 32:
+            raise GeneralProtection(0)
         # Vol. 3, 2.5: reserved bits of CR0 are ignored here, and ET is hard-wired to 1.
         value = value & _CR0_DEFINED | CR0_ET
         if value & CR0_PG and not value & CR0_PE:
             raise GeneralProtection(0)
         if value & CR0_NW and not value & CR0_CD:
             raise GeneralProtection(0)
-        if value & CR0_PG and self._state.efer & EFER_LME:
-            raise NotModelled(f"CR0={value:#x} with IA32_EFER.LME: IA-32e mode")
-        self._take(replace(self._state, cr0=value), ControlWrite.MOV_TO_CR0)
+        efer = self._efer_with(value, code_is_long=code_is_long)
+        self._take(replace(self._state, cr0=value, efer=efer), ControlWrite.MOV_TO_CR0)
         self._processor.reg_write(x86.UC_X86_REG_CR0, value)
         self._flush()
 
@@ -103,8 +120,10 @@ class ControlUnit:
         """MOV to CR3.
 
         Raises:
-            GeneralProtection: 4.4.1.
+            GeneralProtection: 4.4.1; with 4-level paging, a bit from MAXPHYADDR up (table 4-12).
         """
+        if value >> self._profile.maxphyaddr:
+            raise GeneralProtection(0)
         self._take(replace(self._state, cr3=value), ControlWrite.MOV_TO_CR3)
         self._processor.reg_write(x86.UC_X86_REG_CR3, value)
         self._flush()
@@ -117,6 +136,8 @@ class ControlUnit:
         """
         after = replace(self._state, cr4=value)
         check_features(self._profile, after)
+        if self.is_long and not value & CR4_PAE:
+            raise GeneralProtection(0)
         self._take(after, ControlWrite.MOV_TO_CR4)
         self._processor.reg_write(x86.UC_X86_REG_CR4, value)
         self._flush()
@@ -127,7 +148,9 @@ class ControlUnit:
         Raises:
             GeneralProtection: a reserved bit, or one of a feature that there is not.
         """
-        if not self.has_efer() or value & ~(EFER_SCE | EFER_LME | EFER_NXE):
+        # LMA is read-only (2.2.1): what is written to it is ignored.
+        value = value & ~EFER_LMA | self._state.efer & EFER_LMA
+        if not self.has_efer() or value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE):
             raise GeneralProtection(0)
         if (value ^ self._state.efer) & EFER_LME and self._state.cr0 & CR0_PG:
             raise GeneralProtection(0)
@@ -171,6 +194,19 @@ class ControlUnit:
                 f"control registers: Unicorn holds CR0={cr0:#x} CR3={cr3:#x} CR4={cr4:#x},"
                 f" the model CR0={state.cr0 & _OWN_CR0:#x} CR3={state.cr3:#x} CR4={state.cr4:#x}"
             )
+
+    def _efer_with(self, cr0: int, *, code_is_long: bool) -> int:
+        """IA32_EFER after a write to CR0 (vol. 3, 9.8.5: IA-32e mode is entered and left)."""
+        efer = self._state.efer
+        if cr0 & CR0_PG and efer & EFER_LME and not efer & EFER_LMA:
+            if not self._state.cr4 & CR4_PAE or code_is_long:
+                raise GeneralProtection(0)
+            return efer | EFER_LMA
+        if not cr0 & CR0_PG and efer & EFER_LMA:
+            if code_is_long:
+                raise GeneralProtection(0)
+            raise NotModelled(f"CR0={cr0:#x}: IA-32e mode is left")
+        return efer
 
     def _with(self, after: ControlState, write: ControlWrite) -> ControlState:
         return with_pdptes(self._memory, self._profile, self._state, after, write)

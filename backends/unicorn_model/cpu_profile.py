@@ -23,6 +23,8 @@ class CpuProfile:
         has_pat: PTE bit 7, and bit 12 of a PDE that maps a page, choose a memory type; without the
             PAT they are reserved.
         has_nx: IA32_EFER.NXE may be set.
+        has_long_mode: IA32_EFER.LME may be set.
+        has_1gib_pages: with 4-level paging, PDPTEs may map pages.
         has_smep: CR4.SMEP may be set.
         has_smap: CR4.SMAP may be set.
         other_cr4: bits of CR4 that may be set besides PSE, PAE, SMEP and SMAP.
@@ -37,6 +39,8 @@ class CpuProfile:
     has_pae: bool = True
     has_pat: bool = True
     has_nx: bool = True
+    has_long_mode: bool = True
+    has_1gib_pages: bool = False
     has_smep: bool = False
     has_smap: bool = False
     other_cr4: int = _P6_CR4
@@ -49,7 +53,7 @@ class CpuProfile:
 
 
 PROFILES = {
-    "pentium3": CpuProfile(has_nx=False),
+    "pentium3": CpuProfile(has_nx=False, has_long_mode=False),
     "core2duo": CpuProfile(other_cr4=_P6_CR4 | _VMXE),
     "broadwell": CpuProfile(
         maxphyaddr=39,

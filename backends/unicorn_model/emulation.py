@@ -15,13 +15,13 @@ from backends.unicorn_model.access_rights import Access, Privilege
 from backends.unicorn_model.block_counter import BlockCounter
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.flags import IOPL
-from backends.unicorn_model.faults import NotModelled, PageFault
+from backends.unicorn_model.faults import NonCanonical, NotModelled, PageFault
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.mmu import Mmu
-from backends.unicorn_model.page_watch import PageWatch
+from backends.unicorn_model.page_watch import Find, PageWatch
 from backends.unicorn_model.ports import Ports
 
-__all__ = ["Emulation", "Interrupted", "Other", "PageFaulted", "Reason"]
+__all__ = ["Emulation", "Interrupted", "NowhereAccessed", "Other", "PageFaulted", "Reason"]
 
 _PAGE = 0x1000
 _INVALID_OPCODE = 6
@@ -30,11 +30,10 @@ _ACCESSES = {
     uc.UC_MEM_WRITE: Access.WRITE,
     uc.UC_MEM_FETCH: Access.FETCH,
 }
-_CPUID_ANSWER = (
-    x86.UC_X86_REG_EAX,
-    x86.UC_X86_REG_EBX,
-    x86.UC_X86_REG_ECX,
-    x86.UC_X86_REG_EDX,
+# In 64-bit mode CPUID clears the upper halves, and what is written to the names of the lower ones
+# does not.
+_CPUID_ANSWER, _LONG_CPUID_ANSWER = (
+    tuple(getattr(x86, f"UC_X86_REG_{size}{letter}X") for letter in "ABCD") for size in "ER"
 )
 
 
@@ -43,6 +42,13 @@ class PageFaulted:
     """A translation failed; Unicorn says of which page, not of which address in it."""
 
     fault: PageFault
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class NowhereAccessed:
+    """An address that is not canonical; Unicorn says no more of it than of a page fault's."""
+
     access: Access
 
 
@@ -68,7 +74,7 @@ class Other(Enum):
     ENDED = "by itself: the guest halted, or a step is done"
 
 
-Reason = PageFaulted | Interrupted | Other
+Reason = PageFaulted | NowhereAccessed | Interrupted | Other
 
 
 class Emulation:
@@ -83,6 +89,7 @@ class Emulation:
         memory: guest RAM.
         before: asked before each watched instruction, by its linear address: stop there?
         attend: asked after each OUT for a reason to stop.
+        find: which instructions are watched, if not those of 32-bit code.
     """
 
     def __init__(
@@ -95,6 +102,7 @@ class Emulation:
         ports: Ports,
         before: Callable[[int], bool],
         attend: Callable[[], Other | None],
+        find: Find | None = None,
     ) -> None:
         self._processor = processor
         self._memory = memory
@@ -107,7 +115,7 @@ class Emulation:
         self._reason: Reason | NotModelled = Other.ENDED
         self._blocks = BlockCounter(processor)
         self.last_out = 0
-        self.watch = PageWatch(processor, self._come_to)
+        self.watch = PageWatch(processor, self._come_to, *([find] if find else []))
         processor.hook_add(uc.UC_HOOK_TLB_FILL, self._fill)
         processor.hook_add(uc.UC_HOOK_INTR, self._interrupt)
         processor.hook_add(uc.UC_HOOK_INSN_INVALID, self._invalid)
@@ -171,6 +179,9 @@ class Emulation:
         except PageFault as fault:
             self._stop(PageFaulted(fault, kind))
             return False
+        except NonCanonical:
+            self._stop(NowhereAccessed(kind))
+            return False
         except NotModelled as error:
             self._stop(error)
             return False
@@ -211,7 +222,9 @@ class Emulation:
         """Answer for Unicorn where it would say something else than the profile; else say False."""
         answer = self._control.cpuid(processor.reg_read(x86.UC_X86_REG_EAX))
         if answer is not None:
-            for register, value in zip(_CPUID_ANSWER, answer, strict=True):
+            long = processor.ctl_get_mode() & uc.UC_MODE_64
+            names = _LONG_CPUID_ANSWER if long else _CPUID_ANSWER
+            for register, value in zip(names, answer, strict=True):
                 processor.reg_write(register, value)
         return answer is not None
 

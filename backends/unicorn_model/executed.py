@@ -102,7 +102,8 @@ def _write(control: ControlUnit, watched: Watched, registers: Registers) -> None
     value = getattr(registers, watched.register)
     match watched.operation:
         case Operation.MOV_TO_CR0:
-            control.write_cr0(value)
+            code = registers.cs.descriptor
+            control.write_cr0(value, code_is_long=code is not None and code.long)
         case Operation.MOV_TO_CR3:
             control.write_cr3(value)
         case Operation.MOV_TO_CR4:

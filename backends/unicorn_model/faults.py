@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GeneralProtection", "NotModelled", "PageFault"]
+__all__ = ["GeneralProtection", "NonCanonical", "NotModelled", "PageFault"]
 
 
 class PageFault(Exception):
@@ -29,6 +29,18 @@ class GeneralProtection(Exception):
     def __init__(self, error_code: int) -> None:
         super().__init__(f"general protection, error code {error_code:#x}")
         self.error_code = error_code
+
+
+class NonCanonical(Exception):
+    """The address of an access is not canonical: #GP or #SS, as its segment says.
+
+    Attributes:
+        linear: the address, of 64 bits.
+    """
+
+    def __init__(self, linear: int) -> None:
+        super().__init__(f"{linear:#x} is not canonical")
+        self.linear = linear
 
 
 class NotModelled(Exception):

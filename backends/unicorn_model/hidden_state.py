@@ -20,6 +20,7 @@ from unicorn.unicorn_py3 import Uc, UcContext
 
 from backends.unicorn_model.delivery.descriptors import BUSY_TSS, LDT, Descriptor
 from backends.unicorn_model.delivery.machine import SEGMENTS, Segment
+from backends.unicorn_model.segment_registers import descriptor_words
 
 __all__ = ["SYSTEM_SEGMENTS", "HiddenState", "UnknownUnicorn", "layout"]
 
@@ -29,6 +30,10 @@ _ORDER = (*SEGMENTS, *SYSTEM_SEGMENTS)
 _SEGMENT = struct.Struct("<IxxxxQII")  # selector, base, limit in bytes, high word of the descriptor
 _PRESENT = 1 << 15
 _NONE = struct.pack("<i", -1)
+# Flags that Unicorn derives from segment registers: the CPL, whether CS and SS are of 32 bits,
+# whether bases count, and whether CS is of 64 bits. And of CR0: protected mode.
+_CPL, _CODE_32, _STACK_32, _BASES, _CODE_64 = 3, 1 << 4, 1 << 5, 1 << 6, 1 << 15
+_PROTECTED = 1 << 7
 
 _PAGE = 0x1000
 _TABLE, _CODE = 0, _PAGE
@@ -49,11 +54,13 @@ class Layout:
     """Offsets in the saved state.
 
     Attributes:
+        flags: of those that Unicorn derives from segment registers.
         segments: of eight `_SEGMENT`, in `_ORDER`.
         software: of a byte: was the last interruption INT n, and no exception?
         earlier: of the vector upon which the next exception is taken to arise, or -1.
     """
 
+    flags: int
     segments: int
     software: int
     earlier: int
@@ -95,8 +102,29 @@ class HiddenState:
         self._processor.context_update(self._saved)
         start = self._layout.earlier
         if self._bytes(start, len(_NONE)) != _NONE:
-            ctypes.memmove(self._address + start, _NONE, len(_NONE))
-            self._processor.context_restore(self._saved)
+            self._restore_with({start: _NONE})
+
+    def load_in_long_mode(self, segments: Mapping[str, Segment], cpl: int) -> None:
+        """Load some segment registers of a processor that is in 64-bit mode, or comes to be.
+
+        Args:
+            segments: by name.
+            cpl: the privilege level that they bring about.
+        """
+        self._processor.context_update(self._saved)
+        (flags,) = struct.unpack("<I", self._bytes(self._layout.flags, 4))
+        flags = flags & ~(_CPL | _BASES) | _CODE_64 | _CODE_32 | _STACK_32 | cpl
+        parts = {self._layout.flags: struct.pack("<I", flags)}
+        for name, segment in segments.items():
+            offset = self._layout.segments + _ORDER.index(name) * _SEGMENT.size
+            parts[offset] = _hidden(segment, cpl)
+        self._restore_with(parts)
+
+    def _restore_with(self, parts: Mapping[int, bytes]) -> None:
+        """Restore the state that was saved, with other bytes at some offsets."""
+        for offset, part in parts.items():
+            ctypes.memmove(self._address + offset, part, len(part))
+        self._processor.context_restore(self._saved)
 
     def _bytes(self, offset: int, size: int) -> bytes:
         """A part of the saved state: all of it are thousands of bytes, and this is done often."""
@@ -115,7 +143,16 @@ def _segment(selector: int, base: int, limit: int, word: int) -> Segment:
     if not word & _PRESENT:  # a null selector was loaded
         return Segment(selector, None)
     kind, dpl, big = word >> 8 & 0x1F, word >> 13 & 3, bool(word >> 22 & 1)
-    return Segment(selector, Descriptor(base, limit, kind, dpl, present=True, big=big))
+    long = bool(word >> 21 & 1)
+    return Segment(selector, Descriptor(base, limit, kind, dpl, present=True, big=big, long=long))
+
+
+def _hidden(segment: Segment, cpl: int) -> bytes:
+    held = segment.descriptor
+    if held is None:  # in SS, Unicorn takes the DPL for the CPL
+        return _SEGMENT.pack(segment.selector, 0, 0, cpl << 13)
+    _, word = descriptor_words(held)
+    return _SEGMENT.pack(segment.selector, held.base, held.limit, word)
 
 
 @cache
@@ -125,7 +162,7 @@ def layout() -> Layout:
     Raises:
         UnknownUnicorn: it is not where it was in others.
     """
-    return Layout(_find_segments(), *_find_exceptions())
+    return Layout(*_find_segments(), *_find_exceptions())
 
 
 def _new_processor() -> Uc:
@@ -136,8 +173,10 @@ def _new_processor() -> Uc:
     return processor
 
 
-def _find_segments() -> int:
-    """Load each register with a descriptor like no other's, and look for the first."""
+def _find_segments() -> tuple[int, int]:
+    """Load each register with a descriptor like no other's, and look for the first. The flags are
+    in front of it, with others.
+    """
     processor = _new_processor()
     expected = {}
     for index, name in enumerate(_ORDER):
@@ -157,7 +196,10 @@ def _find_segments() -> int:
     end = offset + _SEGMENT.size * len(_ORDER)
     if offset < 0 or _segments(state[offset:end]) != expected:
         raise UnknownUnicorn("segment registers")
-    return offset
+    flags = offset - 8
+    if struct.unpack_from("<H", state, flags) != (_PROTECTED | _BASES,):
+        raise UnknownUnicorn("flags")
+    return flags, offset
 
 
 def _find_exceptions() -> tuple[int, int]:

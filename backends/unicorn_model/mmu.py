@@ -33,7 +33,7 @@ from backends.unicorn_model.control_state import (
     paging_mode,
 )
 from backends.unicorn_model.cpu_profile import CpuProfile
-from backends.unicorn_model.faults import NotModelled, PageFault
+from backends.unicorn_model.faults import NonCanonical, PageFault
 from backends.unicorn_model.page_fault_code import FaultCause, page_fault_code
 from backends.unicorn_model.paging_entries import (
     ACCESSED,
@@ -43,17 +43,17 @@ from backends.unicorn_model.paging_entries import (
     USER,
     WRITABLE,
     PagingFormat,
-    bits,
+    four_level_format,
     legacy_format,
     pae_format,
     pdpte_kind,
 )
 from backends.unicorn_model.physical_memory import PhysicalMemory
 
-__all__ = ["AccessedOnFault", "Mmu", "Translation"]
+__all__ = ["AccessedOnFault", "Mmu", "Translation", "is_canonical"]
 
 _SMALL_PAGE = 1 << 12
-_CR3_DIRECTORY = bits(31, 12)  # 4.3, table 4-3
+_TOP_HALF = 1 << 47  # of the linear addresses with 4-level paging
 
 
 class AccessedOnFault(Enum):
@@ -101,6 +101,11 @@ class Translation:
         return self.physical & -_SMALL_PAGE
 
 
+def is_canonical(linear: int) -> bool:
+    """Whether bits 63:47 of an address of 64 bits are all equal (vol. 1, 3.3.7.1)."""
+    return (linear + _TOP_HALF) >> 48 in (0, 1 << 16)
+
+
 class Mmu:
     """The memory management unit of one processor.
 
@@ -135,14 +140,15 @@ class Mmu:
 
         Args:
             state: the control registers; their features are checked where they are written.
-            linear: below 2**32.
+            linear: below 2**32, or with 4-level paging below 2**64.
             access: what the access does.
             privilege: whose it is.
             check_only: the access may not be made in the end: no flag is set for it.
 
         Raises:
             PageFault: there is no translation, or it does not permit the access.
-            NotModelled: the state asks for 4-level paging.
+            NonCanonical: with 4-level paging, the address is no linear address at all. Segmentation
+                sees to that (vol. 1, 3.3.7.1), before paging is asked.
         """
         if not state.cr0 & CR0_PG:
             # 4.1.1: linear addresses are treated as physical addresses, and all may be accessed.
@@ -151,7 +157,10 @@ class Mmu:
         memory, size = self._memory, paging.entry_size
         used: list[int] = []  # addresses of the entries that take part in the translation
 
-        # 4.3, 4.4.2: where the walk begins.
+        if paging.mode is PagingMode.FOUR_LEVEL and not is_canonical(linear):
+            raise NonCanonical(linear)
+
+        # 4.3, 4.4.2, 4.5: where the walk begins.
         if paging.mode is PagingMode.PAE:
             # Bits 31:30 select a PDPTE register. The table in memory is not looked at.
             register = state.pdptes[linear >> 30]
@@ -159,15 +168,15 @@ class Mmu:
                 raise self._fault(state, linear, access, privilege, FaultCause.NOT_PRESENT, used)
             table = self._page_directory_of(register)
         else:
-            table = state.cr3 & _CR3_DIRECTORY
+            table = state.cr3 & paging.root
 
         # 4.2: down the hierarchy, until an entry maps a page.
         in_all, in_any = -1, 0
         for level in paging.levels:
             address = table + (linear >> level.shift & level.index_mask) * size
             entry = memory.read(address, size)
-            # 4.3, 4.4.2: if P is 0 or a reserved bit is set, there is no translation; and if P is
-            # 0, no bit is reserved.
+            # 4.3, 4.4.2, 4.5: if P is 0 or a reserved bit is set, there is no translation; and if P
+            # is 0, no bit is reserved.
             if not entry & PRESENT:
                 raise self._fault(state, linear, access, privilege, FaultCause.NOT_PRESENT, used)
             kind = level.kinds[entry >> 7 & 1]
@@ -238,5 +247,7 @@ class Mmu:
                 return legacy_format(self._profile, pse=bool(state.cr4 & CR4_PSE))
             case PagingMode.PAE:
                 return pae_format(self._profile, nxe=bool(state.efer & EFER_NXE))
-            case mode:
-                raise NotModelled(f"CR4={state.cr4:#x}, EFER={state.efer:#x}: {mode.value} paging")
+            case PagingMode.FOUR_LEVEL:
+                return four_level_format(self._profile, nxe=bool(state.efer & EFER_NXE))
+            case PagingMode.OFF:
+                raise AssertionError("nothing is walked without paging")

@@ -39,17 +39,35 @@ class Model:
 
     def run(self, entry: Entry) -> Stop:
         """Run from the entry state until the guest rings or can go no further."""
-        processor = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
-        processor.ctl_set_cpu_model(self._cpu)
-        processor.mem_map_ptr(0, len(self._ram), uc.UC_PROT_ALL, self._pointer)
+        processor = self._processor(uc.UC_MODE_32)
         _enter(processor, entry)
         # Only now: loading a segment register reads the GDT, and outside of emulation Unicorn
         # crashes in that read when it has to ask for a translation.
-        processor.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-        # No address ends a run. (Where there is one, Unicorn looks it up when the run is over, and
-        # the look-up of a page that is not mapped would pass for a page fault of the guest.)
-        processor.ctl_exits_enabled(True)
-        return Run(processor, self._memory, self._profile).go(entry.address)
+        _let_us_translate(processor)
+        run = Run(processor, self._memory, self._profile, self._in_long_mode)
+        return run.go(entry.address)
+
+    def _processor(self, mode: int) -> Uc:
+        processor = Uc(uc.UC_ARCH_X86, mode)
+        processor.ctl_set_cpu_model(self._cpu)
+        processor.mem_map_ptr(0, len(self._ram), uc.UC_PROT_ALL, self._pointer)
+        return processor
+
+    def _in_long_mode(self, processor: Uc) -> Uc:
+        """Another processor with the same state, and with the same RAM, for 64-bit code: one for
+        32-bit code does not show its 64-bit registers.
+        """
+        other = self._processor(uc.UC_MODE_64)
+        other.context_restore(processor.context_save())
+        _let_us_translate(other)
+        return other
+
+
+def _let_us_translate(processor: Uc) -> None:
+    processor.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+    # No address ends a run. (Where there is one, Unicorn looks it up when the run is over, and
+    # the look-up of a page that is not mapped would pass for a page fault of the guest.)
+    processor.ctl_exits_enabled(True)
 
 
 def _enter(processor: Uc, entry: Entry) -> None:

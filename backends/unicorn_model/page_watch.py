@@ -13,11 +13,15 @@ from backends.unicorn_model.instructions.patterns import hooked_offsets
 from backends.unicorn_model.tlb import flush_tlb
 from backends.unicorn_model.watched import candidates
 
-__all__ = ["PageWatch"]
+__all__ = ["Find", "PageWatch"]
 
 _MOST_HOOKS = 8192
 _MOST_PAGES = 1024
 """What a guest can make the model keep."""
+
+
+Find = Callable[[bytes, bytes], tuple[int, ...]]
+"""Where in a page to stop, the instructions with these further opcodes included."""
 
 
 @lru_cache(maxsize=256)  # a worker runs one kernel over and over
@@ -35,9 +39,11 @@ class PageWatch:
     Args:
         processor: gets the hooks.
         before: is called with the linear address of what may be a watched instruction.
+        find: finds those; by default the ones of 32-bit code.
     """
 
-    def __init__(self, processor: Uc, before: Callable[[int], None]) -> None:
+    def __init__(self, processor: Uc, before: Callable[[int], None], find: Find = _offsets) -> None:
+        self._find = find
         self._processor = processor
         self._hooks = CodeHooks(processor, before)
         self._seen: dict[int, bytes] = {}
@@ -55,7 +61,7 @@ class PageWatch:
         if len(self._seen) >= _MOST_PAGES:
             self._seen.clear()
         self._seen[page] = content
-        for offset in _offsets(content, self._opcodes):
+        for offset in self._find(content, self._opcodes):
             address = page + offset
             if address not in self._hooked:
                 if len(self._hooked) >= _MOST_HOOKS:

@@ -1,7 +1,6 @@
-"""Formats of the paging-structure entries (SDM vol. 3, 4.3 and 4.4, tables 4-4 to 4-11).
+"""Formats of the paging-structure entries (SDM vol. 3, 4.3 to 4.5, tables 4-4 to 4-20).
 
-What differs between paging modes is data here; the walk (mmu) is the same for all of them. To add
-4-level paging (4.5): a format of four levels of 8-byte entries, and CR3 as its root.
+What differs between paging modes is data here; the walk (mmu) is the same for all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ __all__ = [
     "Level",
     "PagingFormat",
     "bits",
+    "four_level_format",
     "legacy_format",
     "pae_format",
     "pdpte_kind",
@@ -83,11 +83,14 @@ class PagingFormat:
         mode: the paging mode.
         entry_size: bytes of an entry.
         levels: those that are walked in memory, from the top down.
+        root: bits of CR3 that are the address of the first structure; with PAE paging it is in the
+            PDPTE registers instead.
     """
 
     mode: PagingMode
     entry_size: int
     levels: tuple[Level, ...]
+    root: int = 0
 
 
 def legacy_format(profile: CpuProfile, *, pse: bool) -> PagingFormat:
@@ -132,6 +135,7 @@ def legacy_format(profile: CpuProfile, *, pse: bool) -> PagingFormat:
             Level(22, 0x3FF, (table, large_page if pse else table)),
             Level(12, 0x3FF, (page, page)),
         ),
+        root=bits(31, 12),  # 4.3, table 4-3
     )
 
 
@@ -145,35 +149,82 @@ def pae_format(profile: CpuProfile, *, nxe: bool) -> PagingFormat:
         profile: the processor.
         nxe: IA32_EFER.NXE.
     """
-    m = profile.maxphyaddr
     # 4.4.2: for a PDE and a PTE, bits 62:MAXPHYADDR; and XD if IA32_EFER.NXE = 0.
-    reserved = bits(62, m) | (0 if nxe else EXECUTE_DISABLE)
-    # 4.4.2, table 4-9.
+    reserved = bits(62, profile.maxphyaddr) | (0 if nxe else EXECUTE_DISABLE)
+    return PagingFormat(PagingMode.PAE, entry_size=8, levels=_lower_levels(profile, reserved))
+
+
+def four_level_format(profile: CpuProfile, *, nxe: bool) -> PagingFormat:
+    """4-level paging (4.5).
+
+    Neither CR4.PSE nor CR4.PGE plays a part (4.1.3), and protection keys are not modelled: bits
+    62:59 are ignored then.
+
+    Args:
+        profile: the processor.
+        nxe: IA32_EFER.NXE.
+    """
+    m = profile.maxphyaddr
+    # 4.5: bits 51:MAXPHYADDR in every entry; and XD if IA32_EFER.NXE = 0.
+    reserved = bits(51, m) | (0 if nxe else EXECUTE_DISABLE)
+    # 4.5, table 4-15: bit 7 is reserved.
+    top = EntryKind(
+        name="PML4E",
+        maps_page=False,
+        address=bits(m - 1, 12),
+        reserved=reserved | bits(7, 7),
+    )
+    # 4.5, table 4-16.
+    huge_page = EntryKind(
+        name="PDPTE that maps a 1-GByte page",
+        maps_page=True,
+        address=bits(m - 1, 30),
+        reserved=reserved | bits(29, 13) | (0 if profile.has_pat else bits(12, 12)),
+    )
+    # 4.5, table 4-17; without 1-GByte pages, PS is reserved.
+    directory = EntryKind(
+        name="PDPTE that references a page directory",
+        maps_page=False,
+        address=bits(m - 1, 12),
+        reserved=reserved | (0 if profile.has_1gib_pages else bits(7, 7)),
+    )
+    return PagingFormat(
+        PagingMode.FOUR_LEVEL,
+        entry_size=8,
+        levels=(
+            Level(39, 0x1FF, (top, top)),
+            Level(30, 0x1FF, (directory, huge_page if profile.has_1gib_pages else directory)),
+            *_lower_levels(profile, reserved),
+        ),
+        root=bits(m - 1, 12),  # 4.5, table 4-12
+    )
+
+
+def _lower_levels(profile: CpuProfile, reserved: int) -> tuple[Level, Level]:
+    """Page directory and page table of 8-byte entries, with what is reserved in all of them."""
+    m = profile.maxphyaddr
+    # 4.4.2, table 4-9; 4.5, table 4-18.
     large_page = EntryKind(
         name="PDE that maps a 2-MByte page",
         maps_page=True,
         address=bits(m - 1, 21),
         reserved=reserved | bits(20, 13) | (0 if profile.has_pat else bits(12, 12)),
     )
-    # 4.4.2, table 4-10.
+    # 4.4.2, table 4-10; 4.5, table 4-19.
     table = EntryKind(
         name="PDE that references a page table",
         maps_page=False,
         address=bits(m - 1, 12),
         reserved=reserved,
     )
-    # 4.4.2, table 4-11.
+    # 4.4.2, table 4-11; 4.5, table 4-20.
     page = EntryKind(
         name="PTE that maps a 4-KByte page",
         maps_page=True,
         address=bits(m - 1, 12),
         reserved=reserved | (0 if profile.has_pat else bits(7, 7)),
     )
-    return PagingFormat(
-        PagingMode.PAE,
-        entry_size=8,
-        levels=(Level(21, 0x1FF, (table, large_page)), Level(12, 0x1FF, (page, page))),
-    )
+    return Level(21, 0x1FF, (table, large_page)), Level(12, 0x1FF, (page, page))
 
 
 def pdpte_kind(profile: CpuProfile) -> EntryKind:

@@ -7,6 +7,8 @@ instruction that the model executes itself. Then the processor stands between tw
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc
 
@@ -38,6 +40,7 @@ from backends.unicorn_model.interruptions import (
     event_of_page_fault,
     event_of_software_interrupt,
 )
+from backends.unicorn_model.long_mode.run import LongRun
 from backends.unicorn_model.messages import End, Stop
 from backends.unicorn_model.mmu import Mmu
 from backends.unicorn_model.physical_memory import PhysicalMemory
@@ -74,11 +77,20 @@ class Run:
         processor: in its entry state, with guest RAM, its virtual TLB switched on.
         memory: guest RAM.
         profile: what the processor's paging can do.
+        in_long_mode: makes another processor, for 64-bit code, with the state of this one.
     """
 
-    def __init__(self, processor: Uc, memory: memoryview, profile: CpuProfile) -> None:
+    def __init__(
+        self,
+        processor: Uc,
+        memory: memoryview,
+        profile: CpuProfile,
+        in_long_mode: Callable[[Uc], Uc],
+    ) -> None:
         physical = PhysicalMemory(memory)
-        mmu = Mmu(physical, profile)
+        self._memory = memory
+        self._in_long_mode = in_long_mode
+        self._mmu = mmu = Mmu(physical, profile)
         self._processor = processor
         self._control = ControlUnit(processor, physical, profile)
         self._hooked = RegisterFile(processor, (*GENERAL, "cs", "eflags"))
@@ -88,22 +100,23 @@ class Run:
         self._interrupts = ExternalInterrupts()
         self._boundary = Boundary(self._interrupts)
         self._steps = SingleStep(processor)
+        self._ports = Ports(
+            {
+                DebugPort.PORT: self._debug_port,
+                **dict.fromkeys(ExternalInterrupts.PORTS, self._interrupts),
+            }
+        )
         self._emulation = Emulation(
             processor,
             memory,
             mmu,
             self._control,
             self._hidden,
-            Ports(
-                {
-                    DebugPort.PORT: self._debug_port,
-                    **dict.fromkeys(ExternalInterrupts.PORTS, self._interrupts),
-                }
-            ),
+            self._ports,
             before=self._is_ours,
             attend=self._attend,
         )
-        self._stepper = Stepper(processor)
+        self._stepper = Stepper(processor, _MASK)
         self._record = FaultRecord()
         self._checked = CheckedMode()
         # The linear address of an instruction that was checked and is Unicorn's to execute.
@@ -116,7 +129,8 @@ class Run:
         try:
             end, detail = self._go(address)
         except NotModelled as error:
-            where = self._processor.reg_read(x86.UC_X86_REG_EIP)
+            long = self._control.is_long
+            where = self._processor.reg_read(x86.UC_X86_REG_RIP if long else x86.UC_X86_REG_EIP)
             end, detail = End.NOT_MODELLED, f"{error} (at {where:#x})"
         control = {name: self._processor.reg_read(number) for name, number in _CONTROL.items()}
         return Stop(
@@ -168,6 +182,8 @@ class Run:
                 return End.HALTED, f"halted at {eip:#x}"
             machine.store()
             self._hidden.forget_exception()
+            if self._control.is_long:
+                return self._go_long(machine.registers.eip)
             registers = machine.registers
             eip = registers.eip
             self._watch()
@@ -190,12 +206,27 @@ class Run:
             return Other.BELL
         return Other.DEVICE if self._interrupts.has_changed() else None
 
+    def _go_long(self, eip: int) -> tuple[End, str]:
+        """IA-32e mode was entered: go on there."""
+        self._processor = self._in_long_mode(self._processor)
+        self._control.attach(self._processor)
+        run = LongRun(
+            self._processor,
+            self._memory,
+            self._mmu,
+            self._control,
+            self._ports,
+            self._attend,
+            self._record,
+        )
+        return run.go(eip)
+
     def _event(self, reason: Reason) -> Event | None:
         """What is to be delivered; before that, execute what the model executes."""
         machine = self._machine
         match reason:
             case PageFaulted(fault, access):
-                if access is Access.FETCH and self._stepper.step(machine, fault.linear):
+                if access is Access.FETCH and self._steps_to(fault.linear):
                     return None
                 return event_of_page_fault(machine, fault, access)
             case Interrupted(vector, software=True):
@@ -210,6 +241,13 @@ class Run:
                 return self._steps.trap()
             case _:
                 return None
+
+    def _steps_to(self, page: int) -> bool:
+        machine = self._machine
+        eip = machine.registers.eip
+        instruction = decode(machine.code(eip))
+        length = None if instruction is None else instruction.length
+        return self._stepper.step(machine.linear(eip), length, page)
 
     def _is_ours(self, linear: int) -> bool:
         """During emulation: whether the model executes or checks an instruction."""

@@ -21,7 +21,7 @@ from backends.unicorn_model.delivery.machine import Segment
 from backends.unicorn_model.faults import NotModelled
 from backends.unicorn_model.tlb import flush_tlb
 
-__all__ = ["TABLE", "TABLE_SIZE", "SegmentLoader"]
+__all__ = ["TABLE", "TABLE_SIZE", "SegmentLoader", "descriptor_words"]
 
 TABLE, TABLE_SIZE = 0xFFFE0000, 0x10000
 """Physical memory that is not the guest's; every selector has its place in it."""
@@ -80,7 +80,7 @@ class SegmentLoader:
             processor.reg_write(x86.UC_X86_REG_LDTR, (0, TABLE, TABLE_SIZE - 1, _PRESENT))
             for name, segment in wanted.items():
                 if segment.descriptor is not None:
-                    descriptor = struct.pack("<II", *_words(segment.descriptor))
+                    descriptor = struct.pack("<II", *descriptor_words(segment.descriptor))
                     processor.mem_write(TABLE + (segment.selector & _INDEX), descriptor)
                 processor.reg_write(_REGISTERS[name], segment.selector)
         except UcError as error:
@@ -108,11 +108,11 @@ class SegmentLoader:
         if held is None:
             self._processor.reg_write(register, (segment.selector, 0, 0, 0))
             return
-        _, high = _words(held)
+        _, high = descriptor_words(held)
         self._processor.reg_write(register, (segment.selector, held.base, held.limit, high))
 
 
-def _words(descriptor: Descriptor) -> tuple[int, int]:
+def descriptor_words(descriptor: Descriptor) -> tuple[int, int]:
     """The two halves of a descriptor (SDM vol. 3, figure 3-8)."""
     limit, pages = descriptor.limit, 0
     if limit > 0xFFFFF:
@@ -124,6 +124,7 @@ def _words(descriptor: Descriptor) -> tuple[int, int]:
         | descriptor.dpl << 13
         | descriptor.present << 15
         | limit & 0xF0000
+        | descriptor.long << 21
         | descriptor.big << 22
         | pages
         | descriptor.base & 0xFF000000

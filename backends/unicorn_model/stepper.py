@@ -16,33 +16,38 @@ from backends.unicorn_model.stopped import StoppedProcessor
 
 __all__ = ["Stepper"]
 
-_MASK, _PAGE = 0xFFFFFFFF, 0x1000
+_PAGE = 0x1000
 
 
 class Stepper:
-    """Single steps of one processor, which is stopped."""
+    """Single steps of one processor, which is stopped.
 
-    def __init__(self, processor: Uc) -> None:
+    Args:
+        processor: gets the address to stop at.
+        mask: of the linear addresses of its mode.
+    """
+
+    def __init__(self, processor: Uc, mask: int) -> None:
         self._processor = processor
+        self._mask = mask
         self._exits: list[int] = []
 
-    def step(self, machine: StoppedProcessor, page: int) -> bool:
-        """Let Unicorn stop behind the instruction at EIP, if that lies before the page.
+    def step(self, linear: int, length: int | None, page: int) -> bool:
+        """Let Unicorn stop behind the next instruction, if that lies before the page.
 
         Args:
+            linear: where the instruction is.
+            length: of the instruction; None if its bytes are none.
             page: the linear address of the page of which nothing can be fetched.
 
         Returns:
-            Whether it was fetched too early; otherwise the fault is that of the instruction at EIP.
+            Whether it was fetched too early; otherwise the fault is that of the instruction.
         """
-        registers = machine.registers
-        linear = machine.linear(registers.eip)
         if linear & -_PAGE == page:
             return False
-        instruction = decode(machine.code(registers.eip))
-        if instruction is None or (page - linear & _MASK) < instruction.length:
+        if length is None or (page - linear & self._mask) < length:
             return False
-        self._end_at([linear + instruction.length & _MASK])
+        self._end_at([linear + length & self._mask])
         return True
 
     def step_one(self, machine: StoppedProcessor) -> None:

@@ -28,7 +28,8 @@ class Case:
             every program can change, not the arena that only probes write to.
 
     Raises:
-        InvalidArgument: an unknown or repeated state region, or a map or program over the limit.
+        InvalidArgument: an unknown or repeated state region, a map or program over the limit, or an
+            image that is not for this machine.
     """
 
     image: ImageId
@@ -38,6 +39,11 @@ class Case:
     state_regions: tuple[str, ...] = ("frame_bitmap", "frame_owned", "page_tables")
 
     def __post_init__(self) -> None:
+        if self.image.architecture != self.machine.architecture:
+            raise InvalidArgument(
+                f"image {self.image.name!r} ({self.image.architecture}) does not run with "
+                f"{self.machine.paging} paging, which is for {self.machine.architecture}"
+            )
         for name in self.state_regions:
             if name not in PROTOCOL.state_regions:
                 raise InvalidArgument(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from conformance.case.case import Case
-from conformance.case.image import ImageId
+from conformance.case.image import IMAGES, ImageId
 from conformance.case.machine import Machine
 from conformance.case.map_file import NamedMap, dump_map, load_map, load_map_file
 from conformance.case.operation_form import operation_form, read_operation
@@ -51,6 +51,7 @@ _SINCE = {"stacks": 2, "schedule": 3, "quantum": 3, "priorities": 3}
 class _ImageWire(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     sha256: str
+    architecture: Literal["i686", "x86_64"] = "i686"
 
 
 class _MachineWire(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,7 +84,7 @@ def dump_case(case: Case) -> str:
     form = {
         "format": FORMAT,
         "version": VERSION,
-        "image": _plain(case.image),
+        "image": _image_form(case.image),
         "machine": _plain(case.machine),
         "memory_map": None if case.memory_map is None else _map_form(case),
         "program": [operation_form(operation) for operation in case.program.operations],
@@ -112,6 +113,14 @@ def _schedule_form(program: Program) -> dict[str, Any]:
 
 def _plain(value: ImageId | Machine) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _image_form(image: ImageId) -> dict[str, Any]:
+    """With the architecture only where it is not the plain one."""
+    form = _plain(image)
+    if image.architecture == IMAGES[0]:
+        del form["architecture"]
+    return form
 
 
 def _map_form(case: Case) -> dict[str, Any]:
@@ -165,7 +174,7 @@ def load_case(text: str | bytes, *, source: str = "case") -> Case:
         invalid(source, "machine", str(error))
     try:
         return Case(
-            image=ImageId(wire.image.name, wire.image.sha256),
+            image=ImageId(wire.image.name, wire.image.sha256, wire.image.architecture),
             machine=machine,
             memory_map=reported,
             program=Program(

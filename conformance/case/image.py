@@ -1,4 +1,4 @@
-"""Kernel images: one Multiboot ELF, and the ROM that boots it with no firmware.
+"""Kernel images: one Multiboot ELF of 32 or 64 bits, and the ROM that boots it with no firmware.
 
 The ROM holds, from its start: the kernel ELF; in the middle a payload, if one is built in; and at
 its end, up to the reset vector in the last 16 bytes, the loader (kernel/boot/rom.*).
@@ -21,13 +21,15 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from conformance.errors import ImageError, InvalidInput
-from conformance.protocol import PROTOCOL, StateRegion
+from conformance.protocol import PROTOCOL, ImageValues, StateRegion
 from conformance.resources import resource
 
 __all__ = ["IMAGES", "Image", "ImageId", "Segment", "default_image", "load_image"]
 
-IMAGES = ("i686",)
-"""The images that come with the harness."""
+IMAGES = ("i686", "x86_64")
+"""The images that come with the harness. Each has the name of its architecture."""
+
+_ARCHITECTURES = {"EM_386": "i686", "EM_X86_64": "x86_64"}
 
 _ROM_SIZE = 512 * 1024
 _ROM_PAYLOAD = 256 * 1024
@@ -36,10 +38,15 @@ _IMAGE_LIMIT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ImageId:
-    """An image's name and the SHA-256 (hexadecimal) over its kernel and its ROM loader."""
+    """An image's name and the SHA-256 (hexadecimal) over its kernel and its ROM loader.
+
+    Attributes:
+        architecture: one of IMAGES: what the kernel was built for, whatever its name is.
+    """
 
     name: str
     sha256: str
+    architecture: str = "i686"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Image:
         loader: the ROM loader's ELF file.
 
     Raises:
-        ImageError: one of the two is not an ELF file.
+        ImageError: one of the two is not an ELF file, or the kernel's is for another processor.
     """
 
     name: str
@@ -71,7 +78,12 @@ class Image:
     def __post_init__(self) -> None:
         for part, data in (("kernel", self.kernel), ("loader", self.loader)):
             with _reading(self.name, part):
-                ELFFile(io.BytesIO(data))
+                machine = ELFFile(io.BytesIO(data)).header["e_machine"]
+            if machine not in _ARCHITECTURES:
+                raise ImageError(
+                    f"image {self.name}: the {part} is for {machine}, "
+                    f"not for one of {', '.join(_ARCHITECTURES)}"
+                )
 
     @functools.cached_property
     def id(self) -> ImageId:
@@ -79,7 +91,17 @@ class Image:
         digest = hashlib.sha256(
             hashlib.sha256(self.kernel).digest() + hashlib.sha256(self.loader).digest()
         )
-        return ImageId(self.name, digest.hexdigest())
+        return ImageId(self.name, digest.hexdigest(), self.architecture)
+
+    @functools.cached_property
+    def architecture(self) -> str:
+        """What the kernel was built for: one of IMAGES."""
+        return _ARCHITECTURES[ELFFile(io.BytesIO(self.kernel)).header["e_machine"]]
+
+    @property
+    def values(self) -> ImageValues:
+        """The protocol's constants, as this image has them."""
+        return PROTOCOL.images[self.architecture]
 
     @functools.cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -109,7 +131,7 @@ class Image:
             ImageError: the kernel has no such symbol.
         """
         try:
-            return self.symbols[symbol] - PROTOCOL.boot["kernel_window"]
+            return self.symbols[symbol] - self.values.boot["kernel_window"]
         except KeyError:
             raise ImageError(f"image {self.name}: the kernel has no symbol {symbol!r}") from None
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from conformance.case.processor import CPU_FEATURES, CPU_PROFILES, Feature
+from conformance.case.processor import (
+    CPU_FEATURES,
+    CPU_PROFILES,
+    LONG_MODE_PROFILES,
+    Feature,
+)
 from conformance.errors import InvalidArgument
 
 __all__ = ["CPU_PROFILES", "PAGING_MODES", "Machine"]
 
-PAGING_MODES = ("legacy", "pae")
-"""Paging modes the kernel can be asked for: 32-bit paging, PAE paging."""
+PAGING_MODES = ("legacy", "pae", "4-level")
+"""Paging modes: i686 can be asked for 32-bit paging and for PAE paging; x86_64 has the third."""
+
+_ARCHITECTURES = {"legacy": "i686", "pae": "i686", "4-level": "x86_64"}
 
 _RAM_MIB = range(16, 2049)
 
@@ -27,7 +34,7 @@ class Machine:
         paging: one of PAGING_MODES.
 
     Raises:
-        InvalidArgument: a value is not one of those.
+        InvalidArgument: a value is not one of those, or the processor lacks the paging mode.
     """
 
     ram_mib: int = 16
@@ -47,6 +54,23 @@ class Machine:
             raise InvalidArgument(
                 f"no paging mode {self.paging!r}; known: {', '.join(PAGING_MODES)}"
             )
+        if self.paging == "4-level" and self.cpu_profile not in LONG_MODE_PROFILES:
+            raise InvalidArgument(
+                f"cpu_profile {self.cpu_profile!r} has no 4-level paging; "
+                f"these have: {', '.join(LONG_MODE_PROFILES)}"
+            )
+
+    @classmethod
+    def smallest(cls, architecture: str) -> Machine:
+        """The smallest machine that runs the images of an architecture."""
+        if architecture == "x86_64":
+            return cls(cpu_profile=LONG_MODE_PROFILES[0], paging="4-level")
+        return cls()
+
+    @property
+    def architecture(self) -> str:
+        """Of the images that run on it."""
+        return _ARCHITECTURES[self.paging]
 
     @property
     def ram_bytes(self) -> int:
@@ -61,4 +85,4 @@ class Machine:
     @property
     def hardware(self) -> Machine:
         """The machine without what the payload decides: one engine process serves all of these."""
-        return replace(self, paging=PAGING_MODES[0])
+        return replace(self, paging=Machine.smallest(self.architecture).paging)

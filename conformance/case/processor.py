@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntFlag
 
-__all__ = ["CPU_FEATURES", "CPU_PROFILES", "Feature"]
+__all__ = ["CPU_FEATURES", "CPU_PROFILES", "LONG_MODE_PROFILES", "Feature"]
 
 
 class Feature(IntFlag):
@@ -27,3 +27,6 @@ CPU_FEATURES: Mapping[str, Feature] = {
 
 CPU_PROFILES = tuple(CPU_FEATURES)
 """Processor models that every built-in backend knows, by the harness's name for them."""
+
+LONG_MODE_PROFILES = ("core2duo", "broadwell")
+"""Those that have long mode."""

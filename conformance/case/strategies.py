@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from conformance.case.case import Case
-from conformance.case.image import ImageId, default_image
+from conformance.case.image import IMAGES, ImageId, default_image
 from conformance.case.machine import PAGING_MODES, Machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap
 from conformance.case.operation import choose
-from conformance.case.processor import CPU_PROFILES
+from conformance.case.processor import CPU_PROFILES, LONG_MODE_PROFILES
 from conformance.case.program import SCHEDULES, Program
 from conformance.case.strategies_maps import memory_maps
 from conformance.case.strategies_paging import paging_programs_on
@@ -72,19 +72,20 @@ def cases(
     Args:
         memory_maps: where the map comes from; by default any, and now and then none at all.
         programs: where the program comes from; by default any, with an eye to the map's edges.
-        machine: the machine of every case; by default the smallest.
-        image: the image of every case; by default the harness's own, which has to be built by the
-            time a case is drawn.
+        machine: the machine of every case; by default the smallest for the image.
+        image: the image of every case; by default any of the harness's own, which have to be built
+            by the time a case is drawn.
 
     Raises:
-        InvalidArgument: an argument is of another type.
+        InvalidArgument: an argument is of another type, or the image is not for the machine.
     """
     _check("memory_maps", memory_maps, SearchStrategy)
     _check("programs", programs, SearchStrategy)
     _check("machine", machine, Machine)
     _check("image", image, ImageId)
     maps = _reported_maps if memory_maps is None else memory_maps
-    return _cases(maps, programs, machine or Machine(), image)
+    _check_pair(machine, image)
+    return _cases(maps, programs, machine, image)
 
 
 @st.composite
@@ -92,27 +93,40 @@ def _cases(
     draw: DrawFn,
     maps: SearchStrategy[Any],
     programs: SearchStrategy[Program] | None,
-    machine: Machine,
+    machine: Machine | None,
     image: ImageId | None,
 ) -> Case:
+    if image is None:
+        known = IMAGES if machine is None else (machine.architecture,)
+        image = default_image(draw(st.sampled_from(known))).id
     reported: MemoryMap | None = draw(maps)
     if programs is None:
         programs = programs_at(places(reported), max_operations=_OPERATIONS)
     return Case(
-        image=default_image().id if image is None else image,
-        machine=machine,
+        image=image,
+        machine=Machine.smallest(image.architecture) if machine is None else machine,
         memory_map=reported,
         program=draw(programs),
     )
 
 
-def machines() -> SearchStrategy[Machine]:
-    """Machines with the least RAM: every processor, both paging modes."""
-    return st.builds(
-        Machine,
-        cpu_profile=st.sampled_from(CPU_PROFILES),
-        paging=st.sampled_from(PAGING_MODES),
-    )
+def machines(*, architecture: str | None = None) -> SearchStrategy[Machine]:
+    """Machines with the least RAM: every processor, all of its paging modes.
+
+    Args:
+        architecture: of the images that run on them; by default any.
+
+    Raises:
+        InvalidArgument: there is no such architecture.
+    """
+    if architecture is not None and architecture not in IMAGES:
+        raise InvalidArgument(f"no architecture {architecture!r}; known: {', '.join(IMAGES)}")
+    known = [
+        Machine(cpu_profile=cpu_profile, paging=paging)
+        for paging in PAGING_MODES
+        for cpu_profile in (LONG_MODE_PROFILES if paging == "4-level" else CPU_PROFILES)
+    ]
+    return st.sampled_from([each for each in known if architecture in (None, each.architecture)])
 
 
 def paging_programs(
@@ -156,10 +170,11 @@ def fault_cases(
         image: as in `cases`.
 
     Raises:
-        InvalidArgument: an argument is of another type.
+        InvalidArgument: an argument is of another type, or the image is not for the machine.
     """
     _check("machine", machine, Machine)
     _check("image", image, ImageId)
+    _check_pair(machine, image)
     return _probing_cases(machine, image, stacks=False)
 
 
@@ -173,10 +188,11 @@ def guard_page_cases(
         image: as in `cases`.
 
     Raises:
-        InvalidArgument: an argument is of another type.
+        InvalidArgument: an argument is of another type, or the image is not for the machine.
     """
     _check("machine", machine, Machine)
     _check("image", image, ImageId)
+    _check_pair(machine, image)
     return _probing_cases(machine, image, stacks=True)
 
 
@@ -253,15 +269,20 @@ def _probing_cases(
     draw: DrawFn, machine: Machine | None, image: ImageId | None, *, stacks: bool
 ) -> Case:
     if machine is None:
-        machine = draw(machines())
+        machine = draw(machines(architecture=None if image is None else image.architecture))
     program = stack_programs() if stacks else paging_programs(machine=machine)
     return Case(
-        image=default_image().id if image is None else image,
+        image=default_image(machine.architecture).id if image is None else image,
         machine=machine,
         memory_map=PLAIN_MAP,
         program=draw(program),
         state_regions=PROBED_REGIONS,
     )
+
+
+def _check_pair(machine: Machine | None, image: ImageId | None) -> None:
+    if machine is not None and image is not None:
+        Case(image, machine)
 
 
 def _check(name: str, value: Any, kind: type) -> None:

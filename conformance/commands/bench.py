@@ -16,7 +16,7 @@ from conformance.commands.options import backend_option, cases_option, config_op
 from conformance.config import load_config
 from conformance.engine.explore import explore
 from conformance.engine.runner import Result
-from conformance.engine.setup import build_harness, choose_image
+from conformance.engine.setup import build_harness, choose_images
 
 __all__ = ["bench"]
 
@@ -39,9 +39,9 @@ def bench(cases: int, seed: int, backends: tuple[str, ...], config: Path | None)
     The harness's own share is the processor time of this process, for generating, encoding,
     decoding, the oracle and the judge; the emulators run in processes of their own.
     """
-    image = choose_image(None)
+    images = choose_images(None)
     loaded = load_config(config)
-    _, usable = build_harness(loaded, names=backends, images=[image], seed=seed, cases=cases)
+    _, usable = build_harness(loaded, names=backends, images=images, seed=seed, cases=cases)
     names = [each.instance.name for each in usable]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("backends")
@@ -49,10 +49,10 @@ def bench(cases: int, seed: int, backends: tuple[str, ...], config: Path | None)
         table.add_column(column, justify="right")
     status = 0
     for group in [[name] for name in names] + ([names] if len(names) > 1 else []):
-        harness, _ = build_harness(loaded, names=group, images=[image], seed=seed, cases=cases)
+        harness, _ = build_harness(loaded, names=group, images=images, seed=seed, cases=cases)
         results: list[Result] = []
         with harness.runner:
-            strategy = generated_cases(image=image.id)
+            strategy = generated_cases()
             # Engines start, and Python imports, outside of what is measured.
             explore(harness.runner, strategy, cases=1, seed=seed, on_result=results.append)
             results.clear()

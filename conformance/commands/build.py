@@ -1,4 +1,4 @@
-"""`conformance build`: a kernel image from sources, to run with `--image`."""
+"""`conformance build`: kernel images from sources, to run with `--image`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from conformance.engine.build import ZIG, build_image
+from conformance.case.image import IMAGES
+from conformance.engine.build import ZIG, build_image, build_images
 from conformance.errors import InvalidArgument
 from conformance.resources import checkout
 
@@ -16,8 +17,9 @@ __all__ = ["build"]
 @click.command(
     epilog="""\b
 Examples:
-  conformance build /tmp/my-image && conformance run --image /tmp/my-image
-  conformance build --source ../my-kernel --compiler g++ /tmp/my-image
+  conformance build /tmp/my-images && conformance run --image /tmp/my-images
+  conformance build --source ../my-kernel --compiler g++ /tmp/my-images
+  conformance build --only x86_64 /tmp/my-image
 """
 )
 @click.argument("output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
@@ -34,12 +36,17 @@ Examples:
     metavar="NAME",
     help="zig (pip package ziglang), g++ or clang++; only zig's image is the same everywhere.",
 )
-def build(output: Path, source: Path | None, compiler: str) -> None:
-    """Build a kernel image into DIR."""
+@click.option("--only", type=click.Choice(IMAGES), help="Build one image, and right into DIR.")
+def build(output: Path, source: Path | None, compiler: str, only: str | None) -> None:
+    """Build the kernel images, each into a folder of its name in DIR."""
     root = checkout()
     if source is None:
         if root is None:
             raise InvalidArgument("--source is needed: this is not a checkout")
         source = root / "kernel"
-    image = build_image(source, output, compiler=compiler)
-    click.echo(f"{output}: image {image.name} {image.id.sha256}")
+    if only is None:
+        images = build_images(source, output, compiler=compiler)
+    else:
+        images = (build_image(source, output, compiler=compiler, architecture=only),)
+    for image in images:
+        click.echo(f"{output}: image {image.name} {image.id.sha256}")

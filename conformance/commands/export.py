@@ -32,7 +32,7 @@ Example:
 def export(file: Path, folder: Path) -> None:
     """Write a case as a ROM with the commands that boot it on QEMU and on Bochs."""
     record = load_record(file)
-    image = record.image or default_image()
+    image = record.image or default_image(record.case.image.architecture)
     if record.case.image != image.id:
         raise InvalidInput(
             f"{file}: the case is for image {record.case.image.sha256[:12]}, "

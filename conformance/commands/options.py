@@ -35,7 +35,7 @@ def config_option() -> Callable[[_F], _F]:
 def image_option() -> Callable[[_F], _F]:
     """`--image DIR`."""
     kind = click.Path(path_type=Path, file_okay=False, exists=True)
-    text = "Folder with another kernel.elf and loader.elf."
+    text = "Folder with another kernel.elf and loader.elf, or with folders i686 and x86_64 of them."
     return click.option("--image", type=kind, metavar="DIR", help=text)
 
 

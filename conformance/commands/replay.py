@@ -19,7 +19,8 @@ from conformance.commands.run import exit_status
 from conformance.config import load_config
 from conformance.engine.finding import Finding, Record, load_record
 from conformance.engine.harness import causes_of
-from conformance.engine.setup import build_harness, choose_image
+from conformance.engine.setup import build_harness, choose_images
+from conformance.errors import ImageError
 from conformance.report.finding_text import describe
 
 __all__ = ["kernel_of", "replay"]
@@ -79,8 +80,10 @@ def replay(
 
 def kernel_of(record: Record, folder: Path | None, *, current: bool) -> Image:
     """The image to run a record with: what was asked for, the record's, or the installed one."""
-    if folder is not None:
-        return choose_image(folder)
-    if record.image is not None and not current:
+    if folder is None and record.image is not None and not current:
         return record.image
-    return choose_image(None)
+    architecture = record.case.image.architecture
+    for image in choose_images(folder):
+        if image.architecture == architecture:
+            return image
+    raise ImageError(f"{folder}: no image for {architecture}, which the case is for")

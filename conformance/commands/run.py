@@ -70,12 +70,11 @@ class _Plugin:
         except ConformanceError as error:
             self.error = error
             raise session.Failed(str(error)) from error  # ends the session without a word
-        assert state.image is not None
         items = [item for item in session.items if item.get_closest_marker("skip") is None]
         single = sum("generated" not in item.name for item in items)
         generated = len(items) - single
         total = single + generated * self.harness.cases
-        self.console.begin(self.harness, state.usable, state.image, total)
+        self.console.begin(self.harness, state.usable, state.images, total)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Building a kernel image from its sources."""
+"""Building kernel images from their sources."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conformance.case.image import Image, load_image
+from conformance.case.image import IMAGES, Image, load_image
 from conformance.errors import BuildError
 
-__all__ = ["ZIG", "build_image"]
+__all__ = ["ZIG", "build_image", "build_images"]
 
 ZIG = "zig"
 """The compiler that comes with the pip package `ziglang`, and makes the same image everywhere."""
@@ -22,18 +22,44 @@ _LAST_LINES = 20
 _SECONDS = 300
 
 
-def build_image(source: Path, output: Path, *, compiler: str = ZIG, name: str = "i686") -> Image:
-    """Build the image of a kernel source folder into a folder.
+def build_image(
+    source: Path,
+    output: Path,
+    *,
+    compiler: str = ZIG,
+    name: str = "",
+    architecture: str = IMAGES[0],
+) -> Image:
+    """Build one image of a kernel source folder into a folder.
 
     Args:
         source: the folder with `CMakeLists.txt` and `protocol.toml`.
         output: gets `kernel.elf` and `loader.elf`.
-        compiler: ZIG, or a GNU-like C++ compiler that can build for 32-bit x86.
-        name: of the image.
+        compiler: ZIG, or a GNU-like C++ compiler that can build for 32-bit and 64-bit x86.
+        name: of the image; by default that of its architecture.
+        architecture: one of IMAGES.
 
     Raises:
         BuildError: a tool is missing, or the sources do not compile.
     """
+    _build(source, {architecture: output}, compiler)
+    return load_image(output, name or architecture)
+
+
+def build_images(source: Path, output: Path, *, compiler: str = ZIG) -> tuple[Image, ...]:
+    """Build all images of a kernel source folder, each into the folder of its name in `output`.
+
+    Args:
+        source, compiler: as for `build_image`.
+
+    Raises:
+        BuildError: a tool is missing, or the sources do not compile.
+    """
+    _build(source, {name: output / name for name in IMAGES}, compiler)
+    return tuple(load_image(output / name, name) for name in IMAGES)
+
+
+def _build(source: Path, outputs: dict[str, Path], compiler: str) -> None:
     if not (source / "CMakeLists.txt").is_file():
         raise BuildError(f"{source}: no CMakeLists.txt: not a kernel source folder")
     cmake, ninja = _tool("cmake"), _tool("ninja")
@@ -53,11 +79,13 @@ def build_image(source: Path, output: Path, *, compiler: str = ZIG, name: str = 
         settings.append(f"-DKERNEL_COMPILER={compiler}")
     with tempfile.TemporaryDirectory(prefix="conformance-build-") as folder:
         _run([cmake, "-S", str(source), "-B", folder, "-G", "Ninja", *settings])
-        _run([cmake, "--build", folder])
-        output.mkdir(parents=True, exist_ok=True)
-        for file in ("kernel.elf", "loader.elf"):
-            shutil.copyfile(Path(folder) / file, output / file)
-    return load_image(output, name)
+        targets = ["loader", *(f"kernel_{name}" for name in outputs)]
+        _run([cmake, "--build", folder, "--target", *targets])
+        for name, output in outputs.items():
+            output.mkdir(parents=True, exist_ok=True)
+            # All images have one loader, which is built with the first.
+            for file, built in (("kernel.elf", name), ("loader.elf", IMAGES[0])):
+                shutil.copyfile(Path(folder) / built / file, output / file)
 
 
 def _tool(name: str) -> str:

@@ -23,6 +23,7 @@ from conformance.observe.observation import Observation, Outcome
 from conformance.observe.trace import Event
 from conformance.oracle.expect import expect
 from conformance.oracle.expectation import Expectation
+from conformance.oracle.frames import frame_extent
 from conformance.protocol import PROTOCOL
 from conformance.report.symbols import Symbols
 
@@ -290,7 +291,7 @@ class Runner:
         regions = tuple(
             region for name, region in PROTOCOL.state_regions.items() if name in case.state_regions
         )
-        request = Request(encode_payload(case), regions)
+        request = Request(encode_payload(case), regions, frame_extent(case))
         futures: list[Future[Observation]] = [
             lane.executor.submit(
                 lane.run_fresh if fresh else lane.run, image, case.machine, request

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends.backend import Availability, Backend, InstanceConfig, create_backend
-from conformance.case.image import Image, default_image, load_image
+from conformance.case.image import IMAGES, Image, default_image, load_image
 from conformance.config import Config, select_instances
 from conformance.engine.harness import Harness, Listener, Skipped
 from conformance.engine.runner import Runner
@@ -17,7 +17,7 @@ from conformance.judge.known import Engine, KnownDivergence, KnownDivergences
 from conformance.judge.known_file import load_known
 from conformance.resources import resource
 
-__all__ = ["Probed", "build_harness", "choose_image", "known_entries", "probe_instances"]
+__all__ = ["Probed", "build_harness", "choose_images", "known_entries", "probe_instances"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,18 @@ def probe_instances(instances: Sequence[InstanceConfig]) -> list[Probed]:
     ]
 
 
-def choose_image(folder: Path | None) -> Image:
-    """The image in a folder, or the harness's own.
+def choose_images(folder: Path | None) -> tuple[Image, ...]:
+    """The harness's own images, or the one in a folder, or those in its folders of their names.
 
     Raises:
         ImageError: there is none.
     """
-    return default_image() if folder is None else load_image(folder, folder.resolve().name)
+    if folder is None:
+        return tuple(default_image(name) for name in IMAGES)
+    inside = [folder / name for name in IMAGES if (folder / name).is_dir()]
+    if inside and not (folder / "kernel.elf").exists():
+        return tuple(load_image(each, each.name) for each in inside)
+    return (load_image(folder, folder.resolve().name),)
 
 
 def known_entries(config: Config) -> tuple[KnownDivergence, ...]:

@@ -291,4 +291,4 @@ def _pdpte_register_decides(world: World, linear: int) -> bool:
 
 def _directory_base(world: World, linear: int) -> int:
     """Where what one PDE maps begins."""
-    return linear & -(SLOT // 2 if world.setting.pae else SLOT)
+    return linear & -(SLOT // 2 if world.setting.wide else SLOT)

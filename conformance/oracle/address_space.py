@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 from conformance.oracle.expectation import Rule
-from conformance.oracle.setting import PAGE, PROBE, SLOT, STACK_SIZE, STACKS, USER, WINDOW, Setting
+from conformance.oracle.setting import PAGE, PROBE, SLOT, STACK_SIZE, USER, Setting
 from conformance.protocol import PROTOCOL
 
 __all__ = [
@@ -34,7 +34,10 @@ EXECUTE_DISABLE: Final = 1 << 63
 _SLOTS: Final = PROTOCOL.constants["probe_slots"]
 _WINDOW_SIZE: Final = PROTOCOL.boot["kernel_window_size"]
 _STACKS_SIZE: Final = PROTOCOL.constants["maximum_stacks"] * STACK_SIZE
+_PHYSICAL_MAP: Final = PROTOCOL.images["x86_64"].area["physical_map"]
 _OPEN_TO_HARDWARE: Final = ACCESSED | DIRTY
+_TABLES: Final = {"legacy": (1, 5, 7, 9), "pae": (5, 13, 17, 21), "4-level": (8, 16, 20, 24)}
+"""By paging mode: the first frame of the tables of window, stacks, probe area and user area."""
 
 
 class PagingStructures:
@@ -52,7 +55,7 @@ class PagingStructures:
     def __init__(self, setting: Setting) -> None:
         self._start = setting.tables[0]
         self._base = _initial(setting)
-        self._entry = struct.Struct("<Q" if setting.pae else "<I")
+        self._entry = struct.Struct("<Q" if setting.wide else "<I")
         self._changed: dict[int, int] = {}
         self._open: dict[tuple[int, int], Rule] = {}
 
@@ -123,15 +126,36 @@ class PagingStructures:
 def entry_address(setting: Setting, level: str, linear: int) -> int:
     """Physical address of the entry for a linear address, where it was at start-up."""
     start = setting.tables[0]
-    if level == "pointer_table":
-        return start + (linear >> 30) * 8
-    if level == "page_directory":
-        # With PAE paging the four directories follow one another: they are one of 2048 entries.
-        return start + PAGE + (linear >> 21) * 8 if setting.pae else start + (linear >> 22) * 4
+    if level != "page_table":
+        frame, index = _UPPER_LEVELS[setting.paging](level, linear)
+        return start + frame * PAGE + index * setting.entry_size
     for area, size, frame in _areas(setting):
         if area <= linear < area + size:
             return start + frame * PAGE + (linear - area) // PAGE * setting.entry_size
     raise AssertionError(f"{linear:#x} has no table")
+
+
+def _legacy(_: str, linear: int) -> tuple[int, int]:
+    """Frame of the structure at a level above the page tables, and number of the entry in it."""
+    return 0, linear >> 22
+
+
+def _pae(level: str, linear: int) -> tuple[int, int]:
+    if level == "pointer_table":
+        return 0, linear >> 30
+    return 1 + (linear >> 30), linear >> 21 & 0x1FF
+
+
+def _four_level(level: str, linear: int) -> tuple[int, int]:
+    half = linear >> 47
+    if level == "root_table":
+        return 0, linear >> 39 & 0x1FF
+    if level == "pointer_table":
+        return 2 if half else 1, linear >> 30 & 0x1FF
+    return 6 if half else {1: 4, 2: 5}[linear >> 30], linear >> 21 & 0x1FF
+
+
+_UPPER_LEVELS: Final = {"legacy": _legacy, "pae": _pae, "4-level": _four_level}
 
 
 def initial_entry(setting: Setting, address: int) -> int:
@@ -142,64 +166,63 @@ def initial_entry(setting: Setting, address: int) -> int:
 
 def _areas(setting: Setting) -> list[tuple[int, int, int]]:
     """Linear start, size, and number of the first frame of tables, of what is mapped."""
-    frames = (5, 13, 17, 21) if setting.pae else (1, 5, 7, 9)
-    window, stacks, probe, user = frames
+    window, stacks, probe, user = _TABLES[setting.paging]
     return [
-        (WINDOW, _WINDOW_SIZE, window),
-        (STACKS, _STACKS_SIZE, stacks),
+        (setting.window, _WINDOW_SIZE, window),
+        (setting.stack_area, _STACKS_SIZE, stacks),
         (PROBE, _SLOTS * SLOT, probe),
         (USER, 2 * PAGE, user),
     ]
 
 
+@functools.lru_cache(maxsize=64)
 def _initial(setting: Setting) -> bytes:
     start, end = setting.tables
-    return _initial_tables(
-        setting.pae,
-        setting.no_execute,
-        setting.stacks,
-        start,
-        end,
-        (setting.task_stacks, setting.user_code, setting.user_stack),
-        tuple(_areas(setting)),
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _initial_tables(
-    pae: bool,
-    no_execute: bool,
-    stacks: int,
-    start: int,
-    end: int,
-    frames: tuple[int, int, int],
-    areas: tuple[tuple[int, int, int], ...],
-) -> bytes:
-    task_stacks, user_code, user_stack = frames
-    size = 8 if pae else 4
-    data_only = EXECUTE_DISABLE if no_execute else 0
+    size = setting.entry_size
+    data_only = EXECUTE_DISABLE if setting.no_execute else 0
     kernel, user = PRESENT | WRITABLE, PRESENT | WRITABLE | USER_MODE
-    entries: list[int] = [0] * ((end - start) // size)
+    content = bytearray(end - start)
+
+    def put(address: int, value: int) -> None:
+        content[address - start : address - start + size] = value.to_bytes(size, "little")
+
+    def put_structure(level: str, linear: int, frame: int, flags: int) -> None:
+        put(entry_address(setting, level, linear), start + PAGE * frame | flags)
 
     # Upper levels: the table for each stretch that one table maps.
     reach = PAGE * (PAGE // size)
-    directory = PAGE // size if pae else 0
-    if pae:
-        for gib in range(4):
-            entries[gib] = start + PAGE * (1 + gib) | PRESENT
-    for area, length, frame in areas:
+    for area, length, frame in _areas(setting):
         flags = user if area in (PROBE, USER) else kernel
         for number in range(-(-length // reach)):
-            entries[directory + area // reach + number] = start + PAGE * (frame + number) | flags
+            put_structure("page_directory", area + number * reach, frame + number, flags)
+    if setting.pae:
+        for gib in range(4):
+            put_structure("pointer_table", gib << 30, 1 + gib, PRESENT)
+    elif setting.wide:
+        for linear, frame, flags in (
+            (PROBE, 4, user),
+            (USER, 5, user),
+            (setting.window, 6, kernel),
+        ):
+            put_structure("pointer_table", linear, frame, flags)
+        put_structure("root_table", PROBE, 1, user)
+        put_structure("root_table", setting.window, 2, kernel)
+        # The physical map: its own upper levels over the window's tables, without execution.
+        put_structure("root_table", _PHYSICAL_MAP, 3, kernel | data_only)
+        put(start + 3 * PAGE, start + 7 * PAGE | kernel)
+        for number in range(_WINDOW_SIZE // reach):
+            put(start + 7 * PAGE + number * 8, start + (8 + number) * PAGE | kernel)
 
     # Lower levels, one page after the other from each area's start.
-    tables = {area: frame * PAGE // size for area, _, frame in areas}
+    window, stacks, ring3 = (
+        entry_address(setting, "page_table", area)
+        for area in (setting.window, setting.stack_area, USER)
+    )
     for page in range(_WINDOW_SIZE // PAGE):
-        entries[tables[WINDOW] + page] = page * PAGE | kernel
-    for stack in range(stacks):
-        guard = stack * STACK_SIZE
-        page = (guard + PAGE) // PAGE
-        entries[tables[STACKS] + page] = task_stacks + guard + PAGE | kernel | data_only
-    entries[tables[USER]] = user_code | PRESENT | USER_MODE
-    entries[tables[USER] + 1] = user_stack | user | data_only
-    return struct.pack(f"<{len(entries)}{'Q' if pae else 'I'}", *entries).ljust(end - start, b"\0")
+        put(window + page * size, page * PAGE | kernel)
+    for stack in range(setting.stacks):
+        offset = stack * STACK_SIZE + PAGE
+        put(stacks + offset // PAGE * size, setting.task_stacks + offset | kernel | data_only)
+    put(ring3, setting.user_code | PRESENT | USER_MODE)
+    put(ring3 + size, setting.user_stack | user | data_only)
+    return bytes(content)

@@ -20,36 +20,44 @@ from conformance.observe.trace import Event
 from conformance.oracle.frame_set import FrameSet
 from conformance.protocol import PROTOCOL
 
-__all__ = ["FrameAllocator"]
+__all__ = ["FrameAllocator", "contained_frames"]
 
 _FRAME = PROTOCOL.constants["frame_size"]
-_FRAMES = PROTOCOL.constants["frame_count"]
 _NO_FRAME = PROTOCOL.constants["no_frame"]
 
 
-def _contained(region: Region) -> tuple[int, int]:
-    """The frames that lie wholly inside a region."""
-    first = min(-(-region.base // _FRAME), _FRAMES)
-    end = min(min(region.end, ADDRESS_LIMIT) // _FRAME, _FRAMES)
-    return first, max(first, end)
+def _whole_frames(region: Region) -> tuple[int, int]:
+    """The frames that lie wholly inside a region, whether they exist or not."""
+    first = -(-region.base // _FRAME)
+    return first, max(first, min(region.end, ADDRESS_LIMIT) // _FRAME)
 
 
-def _touched(start: int, end: int) -> tuple[int, int]:
+def contained_frames(region: Region, capacity: int) -> tuple[int, int]:
+    """Those of them that exist."""
+    first, end = _whole_frames(region)
+    return min(first, capacity), min(end, capacity)
+
+
+def _touched(start: int, end: int, capacity: int) -> tuple[int, int]:
     """The frames that share a byte with [start, end); none, at the frame of its start, if empty."""
     first = start // _FRAME
     last = -(-min(end, ADDRESS_LIMIT) // _FRAME) if start < end else first
-    return min(first, _FRAMES), min(last, _FRAMES)
+    return min(first, capacity), min(last, capacity)
 
 
 class FrameAllocator:
     """What the kernel's frame allocator answers. Its methods yield the events as they happen.
+
+    Args:
+        capacity: how many frames exist for it.
 
     Attributes:
         free: the frames that are free now.
         owned: the frames that were free when the initialisation was over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self.free = FrameSet()
         self.owned = FrameSet()
         self._given: dict[int, tuple[int, int]] = {}
@@ -64,16 +72,17 @@ class FrameAllocator:
             reserved: pass and bytes [start, end) of what is taken back at last, in order.
         """
         yield self._passed("all_used")
-        for region in regions:
+        for index, region in enumerate(regions):
             if region.type == RegionType.AVAILABLE:
-                self.free.add(*_contained(region))
+                self.free.add(*contained_frames(region, self._capacity))
+                yield from self._clipped(index, region)
         yield self._passed("available")
         for region in regions:
             if region.type != RegionType.AVAILABLE:
-                self.free.subtract(*_touched(region.base, region.end))
+                self.free.subtract(*_touched(region.base, region.end, self._capacity))
         yield self._passed("unavailable")
         for name, start, stop in reserved:
-            first, end = _touched(start, stop)
+            first, end = _touched(start, stop, self._capacity)
             self.free.subtract(first, end)
             code = PROTOCOL.code("allocator_pass", name)
             yield Event("reserved", {"pass": code, "first": first, "end": end})
@@ -108,6 +117,12 @@ class FrameAllocator:
             case _:
                 raise InvalidArgument(f"the oracle has no rule for operation {operation.name!r}")
 
+    def _clipped(self, index: int, region: Region) -> Iterator[Event]:
+        first, end = _whole_frames(region)
+        first = max(first, self._capacity)
+        if first < end:
+            yield Event("clipped", {"index": index, "first": first, "end": end})
+
     def _passed(self, name: str) -> Event:
         code = PROTOCOL.code("allocator_pass", name)
         return Event("pass", {"pass": code, "free_frames": self.free.count})
@@ -141,7 +156,7 @@ class FrameAllocator:
         frame, offset = divmod(address, _FRAME)
         if offset:
             return _free_rejected(number, address, "misaligned")
-        if frame >= _FRAMES:
+        if frame >= self._capacity:
             return _free_rejected(number, address, "out_of_range")
         if frame not in self.owned:
             return _free_rejected(number, address, "not_owned")

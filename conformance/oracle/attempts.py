@@ -21,7 +21,7 @@ from conformance.oracle.delivery import Place, attempted, deliver, probe_place, 
 from conformance.oracle.execution import execute
 from conformance.oracle.expectation import Rule
 from conformance.oracle.paging_operations import has_large_page
-from conformance.oracle.setting import ARENA_SIZE, WINDOW
+from conformance.oracle.setting import ARENA_SIZE
 from conformance.oracle.translation import Access
 from conformance.oracle.worlds import Performance
 from conformance.protocol import PROTOCOL
@@ -67,7 +67,6 @@ _RAISED: Final = {
     "privileged_gate": ("general_protection", 13 << 3 | 1 << 1),
     "alignment_check": ("alignment_check", 0),
 }
-_LOWEST_STACK_LIMIT: Final = WINDOW + (4 << 20)
 _IN_RING_3: Final = ("privileged_instruction", "privileged_gate", "alignment_check")
 # Vectors that have an error code, which INT n would not push.
 _NO_SOFTWARE_INTERRUPT: Final = (8, 10, 11, 12, 13, 14, 17, 21)
@@ -109,11 +108,14 @@ def access_segment(performance: Performance, operation: Segment) -> None:
     """`segment`."""
     setting = performance.world.setting
     size, limit = operation.size, operation.limit
+    if setting.paging == "4-level":
+        return performance.reject("no_feature")
     if operation.access == "execute":
         return performance.reject("bad_value")
     if size not in _SIZES:
         return performance.reject("bad_size")
-    flat = not operation.expand_down and operation.base == 0 and limit >= _LOWEST_STACK_LIMIT
+    lowest = setting.window + (4 << 20)
+    flat = not operation.expand_down and operation.base == 0 and limit >= lowest
     if (limit >= 1 << 20 and limit & 0xFFF != 0xFFF) or (operation.target == "ss" and not flat):
         return performance.reject("bad_segment")
     linear = (operation.base + operation.offset) % _GIB_4
@@ -165,10 +167,10 @@ def write_control(performance: Performance, operation: Control) -> None:
     world, bit = performance.world, operation.bit
     if CONTROL_FEATURES[bit] not in world.setting.features:
         return performance.reject("no_feature")
-    if bit == "no_execute" and not world.setting.pae:
+    if bit == "no_execute" and not world.setting.wide:
         return performance.reject("no_feature")
     clears_pse = bit == "page_size_extensions" and not operation.value
-    if clears_pse and not world.setting.pae and has_large_page(world):
+    if clears_pse and not world.setting.wide and has_large_page(world):
         return performance.reject("large_page_mapped")
     if bit == "no_execute" and not operation.value and world.task_stacks:
         return performance.reject("used_by_task")

@@ -88,7 +88,7 @@ def paging_event(setting: Setting) -> Event:
         {
             "cr0": _CR0_ALWAYS | _CR0_WP,
             "cr3": setting.tables[0],
-            "cr4": _CR4_PAE if setting.pae else 0,
+            "cr4": _CR4_PAE if setting.wide else 0,
             "efer": _EFER_NXE if setting.no_execute else 0,
             "features": int(setting.features),
         },
@@ -103,7 +103,7 @@ def control_event(setting: Setting, registers: ControlRegisters) -> Event:
             "cr0": _CR0_ALWAYS | (_CR0_WP if registers.write_protect else 0),
             "cr2": 0,
             "cr3": setting.tables[0],
-            "cr4": (_CR4_PAE if setting.pae else 0)
+            "cr4": (_CR4_PAE if setting.wide else 0)
             | (_CR4_PSE if registers.page_size_extensions else 0)
             | (_CR4_SMEP if registers.supervisor_execution else 0)
             | (_CR4_SMAP if registers.supervisor_access else 0),

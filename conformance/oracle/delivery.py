@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from conformance.oracle import rules
 from conformance.oracle.accesses import Fault
 from conformance.oracle.expectation import Rule
-from conformance.oracle.setting import PAGE, STACK_SIZE, STACKS, USER, Setting
+from conformance.oracle.setting import PAGE, STACK_SIZE, USER, Setting
 from conformance.oracle.translation import Access, right, walk
 from conformance.oracle.worlds import Performance, World
 from conformance.protocol import PROTOCOL
@@ -113,8 +113,9 @@ def _failing_push(world: World, place: Place) -> int | None:
 
 def _stack(setting: Setting, esp: int) -> tuple[str, int]:
     """Which stack a stack pointer is in: above an object's start, up to its end."""
-    if STACKS < esp <= STACKS + setting.stacks * STACK_SIZE:
-        return "task", (esp - STACKS - 1) // STACK_SIZE
+    offset = esp - setting.stack_area
+    if 0 < offset <= setting.stacks * STACK_SIZE:
+        return "task", (offset - 1) // STACK_SIZE
     if USER + PAGE < esp <= USER + 2 * PAGE:
         return "user", 0
     start, end = setting.probe_stack

@@ -46,7 +46,12 @@ from conformance.oracle.attempts import (
 from conformance.oracle.boot import Layout, entry_event
 from conformance.oracle.control import control_event, paging_event
 from conformance.oracle.expectation import Choice, Expectation, Rule
-from conformance.oracle.frames import bitmap_digest, initialise_frames
+from conformance.oracle.frames import (
+    bitmap_digest,
+    frame_capacity,
+    frame_extent,
+    initialise_frames,
+)
 from conformance.oracle.overflows import overflow_own, overflow_stack
 from conformance.oracle.paging_operations import (
     change_protection,
@@ -139,8 +144,8 @@ class _Run:
         self._witness = witness
         self._setting = Setting.of(case, image)
         self._capacity = capacity(image)
-        self._allocator = FrameAllocator()
-        self._stacks = StackPool(case.program.stacks)
+        self._allocator = FrameAllocator(frame_capacity(case))
+        self._stacks = StackPool(case.program.stacks, self._setting.stack_area)
         self._tasks = Tasks(
             case.program,
             self._setting,
@@ -294,9 +299,9 @@ class _Run:
             if name not in self._case.state_regions:
                 continue
             if name == "frame_bitmap":
-                yield bitmap_digest(name, self._allocator.free)
+                yield bitmap_digest(name, self._allocator.free, frame_extent(self._case))
             elif name == "frame_owned":
-                yield bitmap_digest(name, self._allocator.owned)
+                yield bitmap_digest(name, self._allocator.owned, frame_extent(self._case))
             elif name == "page_tables":
                 yield StateDigest.of(region, world.structures.content())
             else:

@@ -9,15 +9,36 @@ import functools
 from collections.abc import Iterator
 
 from conformance.case.case import Case
+from conformance.case.memory_map import RegionType
 from conformance.observe.observation import StateDigest
 from conformance.observe.trace import Event
-from conformance.oracle.allocator import FrameAllocator
+from conformance.oracle.allocator import FrameAllocator, contained_frames
 from conformance.oracle.boot import Layout, reserved_bytes
 from conformance.oracle.frame_set import FrameSet
 from conformance.oracle.map_reader import read_map
 from conformance.protocol import PROTOCOL
 
-__all__ = ["bitmap_digest", "initialise_frames"]
+__all__ = ["bitmap_digest", "frame_capacity", "frame_extent", "initialise_frames"]
+
+_UNIT = PROTOCOL.constants["frame_unit"]
+
+
+def frame_capacity(case: Case) -> int:
+    """How many frames the kernel's allocator can have."""
+    return PROTOCOL.images[case.machine.architecture].constants["frame_count"]
+
+
+def frame_extent(case: Case) -> int:
+    """How many frames the allocator's bitmaps are about: enough for all that can ever be free."""
+    memory_map = None if case.memory_map is None else case.memory_map.encode()
+    capacity = frame_capacity(case)
+    ends = [
+        contained_frames(region, capacity)
+        for region in read_map(memory_map).regions
+        if region.type == RegionType.AVAILABLE
+    ]
+    last = max((end for first, end in ends if first < end), default=1)
+    return -(-last // _UNIT) * _UNIT
 
 
 def initialise_frames(case: Case, image: Layout, allocator: FrameAllocator) -> Iterator[Event]:
@@ -38,12 +59,12 @@ def initialise_frames(case: Case, image: Layout, allocator: FrameAllocator) -> I
     yield from allocator.initialise(reading.regions, reserved_bytes(case, image, memory_map))
 
 
-def bitmap_digest(name: str, frames: FrameSet) -> StateDigest:
-    """The digest of a region that has one bit for each frame."""
-    return _bitmap_digest(name, frames.ranges)
+def bitmap_digest(name: str, frames: FrameSet, extent: int) -> StateDigest:
+    """The digest of a region that has one bit for each frame below `extent`."""
+    return _bitmap_digest(name, frames.ranges, extent)
 
 
 @functools.lru_cache(maxsize=1024)
-def _bitmap_digest(name: str, ranges: tuple[tuple[int, int], ...]) -> StateDigest:
-    bitmap = FrameSet(ranges).bitmap_bytes(PROTOCOL.constants["frame_count"])
+def _bitmap_digest(name: str, ranges: tuple[tuple[int, int], ...], extent: int) -> StateDigest:
+    bitmap = FrameSet(ranges).bitmap_bytes(extent)
     return StateDigest.of(PROTOCOL.state_regions[name], bitmap)

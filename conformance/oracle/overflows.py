@@ -8,7 +8,7 @@ from conformance.case.stack_operations import Overflow
 from conformance.oracle import rules
 from conformance.oracle.accesses import Fault, reach
 from conformance.oracle.delivery import Place, attempted, deliver, kernel_may_write
-from conformance.oracle.setting import PAGE, STACK_SIZE, STACKS
+from conformance.oracle.setting import PAGE, STACK_SIZE
 from conformance.oracle.translation import Access
 from conformance.oracle.worlds import Performance, World
 from conformance.protocol import PROTOCOL
@@ -29,7 +29,7 @@ def overflow_stack(performance: Performance, operation: Overflow, stack: int) ->
         least, most = _SIZES[how]
         if size % _WORD or not least <= size <= most:
             return performance.reject("bad_size")
-    bottom = STACKS + stack * STACK_SIZE + PAGE
+    bottom = performance.world.setting.stack_area + stack * STACK_SIZE + PAGE
     # It may reach over the guard page, into the object below.
     if how == "array" and performance.world.is_of_task(bottom + PAGE - size, _WORD):
         code = PROTOCOL.code("stack_failure", "used_by_task")
@@ -42,7 +42,9 @@ def overflow_stack(performance: Performance, operation: Overflow, stack: int) ->
 
 def overflow_own(performance: Performance, stack: int) -> None:
     """`overflow_own`, on a task's stack: from wherever in it, the pushes end at its bottom."""
-    result = _pushes(performance, "own", STACKS + (stack + 1) * STACK_SIZE)
+    result = _pushes(
+        performance, "own", performance.world.setting.stack_area + (stack + 1) * STACK_SIZE
+    )
     assert result is not None
     return attempted(performance, "faulted", deliver(performance, *result))
 

@@ -63,7 +63,7 @@ def map_page(performance: Performance, operation: Map) -> None:
         return performance.reject("bad_frame")
     if large and address % SLOT:
         return performance.reject("bad_address")
-    if large and not (setting.pae or world.control.page_size_extensions):
+    if large and not (setting.wide or world.control.page_size_extensions):
         return performance.reject("no_feature")
     if _is_large(world, address) or (not large and _is_mapped(world, address)):
         return performance.reject("already_mapped")
@@ -161,7 +161,7 @@ def has_large_page(world: World) -> bool:
 
 def _can_give(setting: Setting, rights: Rights) -> bool:
     """Is there such a right? `Rights` has no other bits than the protocol's."""
-    return Rights.NO_EXECUTE not in rights or (setting.pae and Feature.NX in setting.features)
+    return Rights.NO_EXECUTE not in rights or (setting.wide and Feature.NX in setting.features)
 
 
 def _granted(rights: Rights) -> int:
@@ -193,16 +193,16 @@ def _is_mapped(world: World, address: int) -> bool:
 def _has_level(world: World, level: str, address: int) -> bool:
     if level == "page_table":
         return not _is_large(world, address)
-    return level == "page_directory" or world.setting.pae
+    return level == "page_directory" or world.setting.wide
 
 
 def _writable(setting: Setting, level: str, entry: int) -> int:
     """The bits that programs may change."""
     if level == "pointer_table":
         return _POINTER
-    bits = _FLAGS | _UPPER if setting.pae else _FLAGS
+    bits = _FLAGS | _UPPER if setting.wide else _FLAGS
     if level == "page_directory" and entry & LARGE:
-        bits |= _PAE_LARGE if setting.pae else _LEGACY_LARGE
+        bits |= _PAE_LARGE if setting.wide else _LEGACY_LARGE
     return bits
 
 

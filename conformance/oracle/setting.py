@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -18,10 +18,8 @@ __all__ = [
     "PAGE",
     "PROBE",
     "SLOT",
-    "STACKS",
     "STACK_SIZE",
     "USER",
-    "WINDOW",
     "Setting",
     "in_probe_area",
 ]
@@ -30,10 +28,8 @@ PAGE: Final = PROTOCOL.constants["frame_size"]
 SLOT: Final = PROTOCOL.constants["probe_slot_size"]
 ARENA_SIZE: Final = PROTOCOL.constants["arena_frames"] * PAGE
 STACK_SIZE: Final = PROTOCOL.constants["task_stack_size"]
-WINDOW: Final = PROTOCOL.boot["kernel_window"]
 PROBE: Final = PROTOCOL.area["probe"]
 USER: Final = PROTOCOL.area["user"]
-STACKS: Final = PROTOCOL.area["stacks"]
 _PROBE_SIZE: Final = PROTOCOL.constants["probe_slots"] * SLOT
 
 
@@ -42,7 +38,9 @@ class Setting:
     """The setting of a run. Addresses are physical unless they are said to be linear.
 
     Attributes:
-        pae: PAE paging; otherwise 32-bit paging.
+        paging: the machine's paging mode.
+        window: linear address of physical address 0, in the kernel window.
+        stack_area: linear address of the first stack object.
         features: what the processor has.
         stacks: how many stacks the pool has.
         tables: [start, end) of the page tables.
@@ -54,7 +52,9 @@ class Setting:
         symbols: the image's, linear.
     """
 
-    pae: bool
+    paging: str
+    window: int
+    stack_area: int
     features: Feature
     stacks: int
     tables: tuple[int, int]
@@ -64,7 +64,7 @@ class Setting:
     user_stack: int
     kernel_image: int
     probe_stack: tuple[int, int]
-    symbols: Mapping[str, int]
+    symbols: Mapping[str, int] = field(compare=False)
 
     @classmethod
     def of(cls, case: Case, image: Layout) -> Setting:
@@ -74,15 +74,19 @@ class Setting:
             ImageError: the image lacks a symbol.
         """
         symbols = MappingProxyType(image.symbols)
+        values = PROTOCOL.images[case.machine.architecture]
+        window = values.boot["kernel_window"]
         return cls(
-            pae=case.machine.paging == "pae",
+            paging=case.machine.paging,
+            window=window,
+            stack_area=values.area["stacks"],
             features=case.machine.features,
             stacks=case.program.stacks,
             tables=image.bounds("page_tables"),
             task_stacks=image.bounds("task_stacks")[0],
             arena=image.bounds("probe_arena")[0],
-            user_code=_symbol(symbols, "user_code_start") - WINDOW,
-            user_stack=_symbol(symbols, "user_stack_start") - WINDOW,
+            user_code=_symbol(symbols, "user_code_start") - window,
+            user_stack=_symbol(symbols, "user_stack_start") - window,
             kernel_image=image.bounds("kernel_image")[0],
             probe_stack=(
                 _symbol(symbols, "probe_stack_start"),
@@ -92,14 +96,24 @@ class Setting:
         )
 
     @property
+    def pae(self) -> bool:
+        """PAE paging, with its registers for the page-directory-pointer table."""
+        return self.paging == "pae"
+
+    @property
+    def wide(self) -> bool:
+        """Paging-structure entries have 64 bits: PAE paging, or 4-level paging."""
+        return self.paging != "legacy"
+
+    @property
     def no_execute(self) -> bool:
         """The kernel sets IA32_EFER.NXE at start-up."""
-        return self.pae and Feature.NX in self.features
+        return self.wide and Feature.NX in self.features
 
     @property
     def entry_size(self) -> int:
         """Bytes of a paging-structure entry."""
-        return 8 if self.pae else 4
+        return 8 if self.wide else 4
 
     def symbol(self, name: str) -> int:
         """A symbol's linear address.
@@ -120,16 +134,17 @@ class Setting:
 
     def is_stack(self, address: int, size: int) -> bool:
         """The bytes are in stack objects of the pool."""
-        return address >= STACKS and address + size <= STACKS + self.stacks * STACK_SIZE
+        end = self.stack_area + self.stacks * STACK_SIZE
+        return address >= self.stack_area and address + size <= end
 
     def is_kernel(self, address: int, size: int) -> bool:
         """The bytes are in the kernel's first 4 KiB."""
-        start = WINDOW + self.kernel_image
+        start = self.window + self.kernel_image
         return start <= address and address + size <= start + PAGE
 
     def is_arena_window(self, address: int, size: int) -> bool:
         """The bytes are in the arena, through the kernel's window."""
-        start = WINDOW + self.arena
+        start = self.window + self.arena
         return start <= address and address + size <= start + ARENA_SIZE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.case.stack_operations import StackAllocate, StackFree, StackFreeAddress
 from conformance.observe.trace import Event
-from conformance.oracle.setting import STACK_SIZE, STACKS
+from conformance.oracle.setting import STACK_SIZE
 from conformance.protocol import PROTOCOL
 
 __all__ = ["StackPool", "stack_rejected"]
@@ -15,13 +15,15 @@ class StackPool:
 
     Args:
         stacks: how many there are.
+        area: linear address of the first one's object.
 
     Attributes:
         of_tasks: those that belong to tasks.
     """
 
-    def __init__(self, stacks: int) -> None:
+    def __init__(self, stacks: int, area: int) -> None:
         self._stacks = stacks
+        self._area = area
         self._used: set[int] = set()
         self.of_tasks: frozenset[int] = frozenset()
         self._given: dict[int, int] = {}
@@ -62,7 +64,7 @@ class StackPool:
                     return stack_rejected(number, 0, "nothing_allocated")
                 if stack in self.of_tasks:
                     return stack_rejected(number, 0, "used_by_task")
-                return self._free(number, STACKS + stack * STACK_SIZE)
+                return self._free(number, self._area + stack * STACK_SIZE)
             case StackFreeAddress(address):
                 return self._free(number, address)
 
@@ -72,7 +74,7 @@ class StackPool:
         if free is None:
             return stack_rejected(number, 0, "none_free")
         self._given[number] = free
-        fields = {"operation": number, "stack": free, "address": STACKS + free * STACK_SIZE}
+        fields = {"operation": number, "stack": free, "address": self._area + free * STACK_SIZE}
         return Event("stack_allocated", fields)
 
     def _take(self) -> int | None:
@@ -82,7 +84,7 @@ class StackPool:
         return free
 
     def _free(self, number: int, address: int) -> Event:
-        stack, offset = divmod(address - STACKS, STACK_SIZE)
+        stack, offset = divmod(address - self._area, STACK_SIZE)
         if not 0 <= stack < self._stacks:
             return stack_rejected(number, address, "outside")
         if offset:

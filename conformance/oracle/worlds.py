@@ -15,7 +15,7 @@ from conformance.oracle.address_space import PagingStructures
 from conformance.oracle.arena import Arena
 from conformance.oracle.control import ControlRegisters
 from conformance.oracle.expectation import Choice, Rule
-from conformance.oracle.setting import STACK_SIZE, STACKS, Setting
+from conformance.oracle.setting import STACK_SIZE, Setting
 from conformance.oracle.tlb import TranslationCaches
 from conformance.protocol import PROTOCOL, Comparison
 
@@ -58,7 +58,8 @@ class World:
 
     def is_of_task(self, address: int, size: int) -> bool:
         """Some of the bytes are in a stack object that a task has."""
-        objects = {(each - STACKS) // STACK_SIZE for each in (address, address + size - 1)}
+        area = self.setting.stack_area
+        objects = {(each - area) // STACK_SIZE for each in (address, address + size - 1)}
         return not self.task_stacks.isdisjoint(objects)
 
     def key(self) -> tuple[object, ...]:

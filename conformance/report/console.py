@@ -61,11 +61,14 @@ class RunConsole:
         if self._usable:
             self._progress.stop()
 
-    def begin(self, harness: Harness, usable: Sequence[Probed], image: Image, total: int) -> None:
+    def begin(
+        self, harness: Harness, usable: Sequence[Probed], images: Sequence[Image], total: int
+    ) -> None:
         """Say what is going to run, on what."""
         self._usable = usable
         names = ", ".join(f"{each.instance.name} {each.availability.version}" for each in usable)
-        self._print(f"image    {image.name} {image.id.sha256[:12]}")
+        for image in images:
+            self._print(f"image    {image.name} {image.id.sha256[:12]}")
         self._print(f"backends {names}, and the oracle")
         for skipped in harness.skipped:
             self._print(f"skipped  {skipped.what}: {skipped.reason}", "yellow")

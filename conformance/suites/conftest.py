@@ -1,4 +1,4 @@
-"""What the suites share: the memory maps they run on."""
+"""What the suites share: the images and the memory maps they run on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from _pytest.mark.structures import ParameterSet
 from conformance.case.case import Case
 from conformance.case.codec import load_case
 from conformance.case.fixtures import load_fixture, map_names
+from conformance.case.image import IMAGES, ImageId
 from conformance.case.importers import import_map
 from conformance.case.memory_map import MemoryMap
+from conformance.engine.harness import Harness
 from conformance.errors import ConformanceError
 from conformance.pytest_plugin import run_state
 from conformance.resources import resource
@@ -23,7 +25,11 @@ def _given(config: pytest.Config) -> dict[str, MemoryMap]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with `named_map` runs on every fixture, or on the maps that were given."""
+    """A test with `architecture` runs on every image; one with `named_map` on every fixture, or on
+    the maps that were given.
+    """
+    if "architecture" in metafunc.fixturenames:
+        metafunc.parametrize("architecture", IMAGES)
     if "named_map" in metafunc.fixturenames:
         given = _given(metafunc.config)
         maps = given or {name: load_fixture(name).memory_map for name in map_names()}
@@ -47,6 +53,16 @@ def _known(config: pytest.Config) -> list[ParameterSet]:
         why = "--no-known" if no_known else "there are no known divergences"
         return [pytest.param(None, marks=pytest.mark.skip(reason=why), id="none")]
     return [pytest.param(each, id=each.name) for each in entries]
+
+
+@pytest.fixture
+def image_id(request: pytest.FixtureRequest, conformance_harness: Harness) -> ImageId:
+    """The image for the test's `architecture` or `machine`; without either, that for i686."""
+    assert conformance_harness.runner  # it has been set up, and with it the images
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    machine = parameters.get("machine")
+    architecture = IMAGES[0] if machine is None else machine.architecture
+    return run_state(request.config).image_id(parameters.get("architecture", architecture))
 
 
 @pytest.fixture

@@ -44,6 +44,11 @@ REJECTED: dict[str, tuple[Operation, ...]] = {
         Probe(PROTOCOL.area["user"]),
         Probe(PROTOCOL.area["stacks"]),
         Probe(0xFFFF_FFFF),
+        # What a kernel that keeps 32 bits of an address would do.
+        Map(PROBE + (1 << 32)),
+        Invalidate(PROBE + (1 << 32)),
+        Probe(PROBE + (1 << 32)),
+        Probe(PROTOCOL.area["stacks"] + PAGE + (1 << 32)),
         Segment("fs", 0, base=_END - 2),
         Segment("fs", _KERNEL),
     ),

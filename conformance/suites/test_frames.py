@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import strategies as st
 
 from conformance import (
@@ -18,6 +19,7 @@ from conformance import (
     Dump,
     Free,
     FreeAddress,
+    Machine,
     MemoryMap,
     Program,
     cases,
@@ -43,25 +45,33 @@ TOUR = Program(
         FreeAddress(0x100001),
         FreeAddress(0x100000),
         FreeAddress(1 << 32),
+        FreeAddress(1 << 36),
         Dump(),
     )
 )
 
+on_every_image = pytest.mark.usefixtures("architecture")
 
+
+@on_every_image
 def test_regression(
     differential_test: DifferentialTest, image_id: ImageId, regression: Case
 ) -> None:
     """Cases that once diverged."""
-    differential_test.check(replace(regression, image=image_id))
+    machine = Machine.smallest(image_id.architecture)
+    differential_test.check(replace(regression, image=image_id, machine=machine))
 
 
+@on_every_image
 def test_memory_map(
     differential_test: DifferentialTest, image_id: ImageId, named_map: MemoryMap
 ) -> None:
     """Memory maps of real machines, and maps that no machine should have."""
-    differential_test.check(Case(image_id, memory_map=named_map, program=TOUR))
+    machine = Machine.smallest(image_id.architecture)
+    differential_test.check(Case(image_id, machine, named_map, TOUR))
 
 
+@on_every_image
 def test_generated(
     differential_test: DifferentialTest, image_id: ImageId, given_maps: tuple[MemoryMap, ...]
 ) -> None:

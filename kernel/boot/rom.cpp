@@ -108,23 +108,37 @@ void build_information(const protocol::payload_header* payload) {
     }
 }
 
-// Loads the kernel's segments to their physical addresses; the entry point, or 0.
-std::uint32_t load_kernel() {
-    const auto* header = reinterpret_cast<const elf::Header*>(rom_image);
-    if (!elf::is_i386_executable(*header)) {
-        return 0;
-    }
+// Whatever a file says: all of it is below 4 GiB.
+template <typename T> std::uint32_t low(T value) {
+    return static_cast<std::uint32_t>(value);
+}
+
+// Loads the kernel's segments to their physical addresses; the entry point.
+template <typename Header, typename Segment> std::uint32_t load_segments() {
+    const auto* header = reinterpret_cast<const Header*>(rom_image);
     for (std::uint32_t index = 0; index < header->segment_count; ++index) {
-        const auto* segment = reinterpret_cast<const elf::Segment*>(
-            rom_image + header->segment_table + index * header->segment_entry_size);
+        const auto* segment = reinterpret_cast<const Segment*>(
+            rom_image + low(header->segment_table) + index * header->segment_entry_size);
         if (segment->type != elf::load) {
             continue;
         }
-        auto* to = at<std::byte>(segment->physical_address);
-        copy(to, rom_image + segment->offset, segment->file_size);
-        clear(to + segment->file_size, segment->memory_size - segment->file_size);
+        auto* to = at<std::byte>(low(segment->physical_address));
+        copy(to, rom_image + low(segment->offset), low(segment->file_size));
+        clear(to + low(segment->file_size), low(segment->memory_size - segment->file_size));
     }
-    return header->entry;
+    return low(header->entry);
+}
+
+// The same; 0 where the ROM holds no kernel.
+std::uint32_t load_kernel() {
+    const auto* header = reinterpret_cast<const elf::Header32*>(rom_image);
+    if (elf::is_executable(*header, elf::i386)) {
+        return load_segments<elf::Header32, elf::Segment32>();
+    }
+    if (elf::is_executable(*header, elf::x86_64)) {
+        return load_segments<elf::Header64, elf::Segment64>();
+    }
+    return 0;
 }
 
 [[noreturn]] void stop(protocol::mailbox* mailbox, mailbox_state state, mailbox_refusal detail) {

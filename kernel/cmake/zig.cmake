@@ -17,4 +17,6 @@ foreach(language CXX ASM)
   set(CMAKE_${language}_COMPILER_ID Clang)
   set(CMAKE_${language}_COMPILER_ID_RUN TRUE)
 endforeach()
-set(KERNEL_TARGET_FLAGS -target x86-linux-musl -mcpu=i686 -fno-sanitize=all)
+set(KERNEL_TARGET_FLAGS_i686 -target x86-linux-musl -mcpu=i686 -fno-sanitize=all)
+set(KERNEL_TARGET_FLAGS_x86_64 -target x86_64-linux-musl -mcpu=x86_64 -mcmodel=kernel -mno-red-zone
+                               -fno-sanitize=all)

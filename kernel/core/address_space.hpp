@@ -1,7 +1,9 @@
-// The paging structures of both modes, as plain words (TRACE.md, "Address space").
+// The paging structures of all modes, as plain words (TRACE.md, "Address space").
 #pragma once
 
 #include "core/addresses.hpp"
+#include "core/linear_range.hpp"
+#include "core/paging_mode.hpp"
 #include "core/platform.hpp"
 #include "protocol.hpp"
 
@@ -10,12 +12,10 @@
 
 namespace core {
 
-enum class PagingMode { legacy, pae };
-
-// A paging-structure entry of either mode: with 32-bit paging the upper half is 0.
+// A paging-structure entry of any mode: with 32-bit paging the upper half is 0.
 using Entry = std::uint64_t;
 
-// Bits of an entry (SDM vol. 3, 4.3 and 4.4).
+// Bits of an entry (SDM vol. 3, 4.3 to 4.5).
 namespace entry {
 inline constexpr Entry present = 1 << 0;
 inline constexpr Entry writable = 1 << 1;
@@ -42,24 +42,40 @@ public:
 
     // The entry of a level for an address of the probe, the user or the stack area. Its place is
     // the one it was given at start-up, whatever the entries above say now.
-    [[nodiscard]] Entry read(protocol::paging_level level, std::uint32_t address) const;
-    void write(protocol::paging_level level, std::uint32_t address, Entry value);
+    [[nodiscard]] Entry read(protocol::paging_level level, LinearAddress address) const;
+    void write(protocol::paging_level level, LinearAddress address, Entry value);
 
     // The PDE that leads to the page table of an address: what was there at start-up.
-    [[nodiscard]] Entry table_entry(std::uint32_t address) const;
+    [[nodiscard]] Entry table_entry(LinearAddress address) const;
 
 private:
     // Where the structures of a mode are, as frames from the start of the page tables.
     struct Structures {
         std::uint32_t entry_words;
         std::uint32_t table_shift; // a page table maps 2^table_shift bytes
-        std::uint32_t first_directory;
+        // Of the directory for each GiB of the low 4 GiB; or, sign-extended, of the high ones.
+        std::uint32_t directories[4];
         std::uint32_t stack_tables; // the first frame after the window's tables
         std::uint32_t probe_tables;
         std::uint32_t user_table;
     };
-    static constexpr Structures legacy_structures{1, 22, 0, 5, 7, 9};
-    static constexpr Structures pae_structures{2, 21, 1, 13, 17, 21};
+    static constexpr Structures legacy_structures{1, 22, {0, 0, 0, 0}, 5, 7, 9};
+    static constexpr Structures pae_structures{2, 21, {1, 2, 3, 4}, 13, 17, 21};
+    static constexpr Structures four_level_structures{2, 21, {0, 4, 5, 6}, 16, 20, 24};
+    static constexpr std::uint32_t low_pointer_table = 1;  // of 4-level paging: addresses with a
+    static constexpr std::uint32_t high_pointer_table = 2; // leading 0, and those with a 1
+
+    [[nodiscard]] static constexpr const Structures& structures_of(PagingMode mode) {
+        switch (mode) {
+        case PagingMode::legacy:
+            break;
+        case PagingMode::pae:
+            return pae_structures;
+        case PagingMode::four_level:
+            return four_level_structures;
+        }
+        return legacy_structures;
+    }
 
     // Where the page table of an address is, and what the PDE that leads there allows.
     struct Table {
@@ -67,11 +83,11 @@ private:
         Entry rights;
     };
 
-    [[nodiscard]] Table table_of(std::uint32_t address) const;
+    [[nodiscard]] Table table_of(LinearAddress address) const;
     // The number of an entry's first word.
-    [[nodiscard]] std::uint32_t place(protocol::paging_level level, std::uint32_t address) const;
-    void build_tables(std::uint32_t start, std::uint32_t size);
-    void map(std::uint32_t address, PhysicalAddress page, Entry rights);
+    [[nodiscard]] std::uint32_t place(protocol::paging_level level, LinearAddress address) const;
+    void build_tables(LinearAddress start, std::uint32_t size);
+    void map(LinearAddress address, PhysicalAddress page, Entry rights);
 
     std::span<std::uint32_t> m_words;
     PhysicalAddress m_page_tables;
@@ -79,7 +95,7 @@ private:
     PhysicalAddress m_user_code;
     PhysicalAddress m_user_stack;
     PagingMode m_mode;
-    Structures m_structures;
+    const Structures& m_structures;
     Entry m_no_execute;
 };
 

@@ -28,18 +28,6 @@ private:
     std::uint64_t m_value = 0;
 };
 
-class VirtualAddress {
-public:
-    constexpr VirtualAddress() = default;
-    constexpr explicit VirtualAddress(std::uint64_t value) : m_value(value) {}
-
-    [[nodiscard]] constexpr std::uint64_t value() const { return m_value; }
-    constexpr auto operator<=>(const VirtualAddress&) const = default;
-
-private:
-    std::uint64_t m_value = 0;
-};
-
 // The number of a frame: frame n is physical [n * frame_size, (n + 1) * frame_size).
 class Frame {
 public:
@@ -119,6 +107,29 @@ namespace detail {
     const Frame end = detail::frame_rounded_down(range.end);
     return {first, first < end ? end : first};
 }
+
+// The frames that lie wholly inside [base, base + length) and do not exist all the same. Their
+// numbers have up to 53 bits. An end beyond 2^64 is taken as 2^64.
+struct MissingFrames {
+    std::uint64_t first;
+    std::uint64_t end;
+
+    [[nodiscard]] static constexpr MissingFrames of(PhysicalAddress base, std::uint64_t length) {
+        if (length == 0)
+            return {0, 0};
+        constexpr std::uint64_t last_address = std::numeric_limits<std::uint64_t>::max();
+        constexpr std::uint64_t inside = protocol::frame_size - 1;
+        const std::uint64_t last =
+            length - 1 > last_address - base.value() ? last_address : base.value() + (length - 1);
+        // Neither sum can wrap: both are done on frames.
+        const std::uint64_t first =
+            (base.value() >> frame_shift) + (base.is_frame_aligned() ? 0 : 1);
+        const std::uint64_t end = (last >> frame_shift) + ((last & inside) == inside ? 1 : 0);
+        return {first < protocol::frame_count ? protocol::frame_count : first, end};
+    }
+
+    [[nodiscard]] constexpr bool empty() const { return first >= end; }
+};
 
 // The frames that share a byte with a range; for an empty one, no frames at the frame of its start.
 [[nodiscard]] constexpr FrameRange touched_frames(const ByteRange& range) {

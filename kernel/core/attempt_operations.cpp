@@ -25,7 +25,7 @@ bool has_control_bit(control_bit bit, std::uint32_t features, PagingMode mode) {
     case control_bit::page_size_extensions:
         return has(features, Feature::page_size_extensions);
     case control_bit::no_execute:
-        return mode == PagingMode::pae && has(features, Feature::no_execute);
+        return has_wide_entries(mode) && has(features, Feature::no_execute);
     case control_bit::supervisor_execution:
         return has(features, Feature::supervisor_execution);
     case control_bit::supervisor_access:
@@ -61,8 +61,8 @@ bool can_describe(std::uint32_t limit) {
 // Whether the kernel's own stacks, in the first 4 MiB of the window, can be reached through SS all
 // the same: handlers run on it.
 bool can_be_stack_segment(const operation::segment& segment) {
-    constexpr std::uint32_t lowest = protocol::boot::kernel_window + (4u << 20);
-    return segment.expand_down == 0 && segment.base == 0 && segment.limit >= lowest;
+    constexpr LinearAddress lowest = protocol::boot::kernel_window + (4u << 20);
+    return segment.expand_down == 0 && segment.base == 0 && LinearAddress{segment.limit} >= lowest;
 }
 
 } // namespace
@@ -107,6 +107,9 @@ Progress Interpreter::perform(const operation::probe& operation) {
 }
 
 Progress Interpreter::perform(const operation::segment& operation) {
+    // SDM vol. 3, 5.3.1: in 64-bit mode segments have no limits.
+    if (m_parts.probe_area.mode() == PagingMode::four_level)
+        return report_rejected(rejection::no_feature);
     if (!is_known(operation.target) || operation.expand_down > 1 ||
         (operation.access != access_kind::read && operation.access != access_kind::write))
         return report_rejected(rejection::bad_value);

@@ -27,6 +27,7 @@ public:
         : m_words(words), m_size(size) {}
 
     [[nodiscard]] constexpr std::uint32_t size() const { return m_size; }
+    [[nodiscard]] constexpr std::span<const std::uint32_t> words() const { return m_words; }
 
     // Clears every bit, and those after the last.
     void clear() { __builtin_memset(m_words.data(), 0, m_words.size_bytes()); }

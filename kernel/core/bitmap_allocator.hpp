@@ -28,6 +28,9 @@ public:
     }
 
     [[nodiscard]] constexpr std::uint32_t size() const { return m_bitmap.size(); }
+    [[nodiscard]] constexpr std::span<const std::uint32_t> words() const {
+        return m_bitmap.words();
+    }
     [[nodiscard]] constexpr std::uint32_t free_count() const { return m_free_count; }
     [[nodiscard]] constexpr bool is_free(std::uint32_t number) const {
         return m_bitmap.is_set(number);

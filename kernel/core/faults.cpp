@@ -43,14 +43,14 @@ AfterFault Faults::on_fault(const FaultRecord& fault, bool expected) {
     return AfterFault::end_run;
 }
 
-Faults::Stack Faults::stack_of(std::uint32_t stack_pointer) const {
+Faults::Stack Faults::stack_of(LinearAddress stack_pointer) const {
     if (m_probe_stack.is_stack_of(stack_pointer))
         return {stack_kind::probe, 0};
     if (user_stack.is_stack_of(stack_pointer))
         return {stack_kind::user, 0};
     if (m_task_stacks.is_stack_of(stack_pointer)) {
         // An empty stack's pointer is where the next object starts: it is not on that one.
-        const std::uint32_t offset = stack_pointer - 1 - m_task_stacks.start;
+        const LinearAddress offset = stack_pointer - 1 - m_task_stacks.start;
         return {stack_kind::task, static_cast<std::uint16_t>(offset / protocol::task_stack_size)};
     }
     return {stack_kind::kernel, 0};

@@ -25,7 +25,7 @@ private:
         protocol::stack_kind kind;
         std::uint16_t number;
     };
-    [[nodiscard]] Stack stack_of(std::uint32_t stack_pointer) const;
+    [[nodiscard]] Stack stack_of(LinearAddress stack_pointer) const;
 
     Trace& m_trace;
     LinearRange m_probe_stack;

@@ -9,12 +9,19 @@ constexpr bool is_power_of_two(std::uint32_t number) {
     return number != 0 && (number & (number - 1)) == 0;
 }
 
+constexpr std::uint32_t words_of(Frame extent) {
+    return extent.number() / Bitmap::word_bits;
+}
+static_assert(protocol::frame_unit % Bitmap::word_bits == 0);
+static_assert(protocol::frame_count % protocol::frame_unit == 0);
+
 } // namespace
 
 FrameAllocator::FrameAllocator(std::span<std::uint32_t> free_words,
-                               std::span<std::uint32_t> owned_words)
-    : m_frames(free_words, protocol::frame_count, BitmapAllocator::Birth::all_used),
-      m_owned(owned_words, protocol::frame_count) {
+                               std::span<std::uint32_t> owned_words, Frame extent)
+    : m_frames(free_words.first(words_of(extent)), extent.number(),
+               BitmapAllocator::Birth::all_used),
+      m_owned(owned_words.first(words_of(extent)), extent.number()) {
     m_owned.clear();
 }
 
@@ -44,6 +51,8 @@ Result<FrameRange, FreeFailure> FrameAllocator::free(PhysicalAddress address) {
     const Frame frame = touched_frames({address, address}).first;
     if (frame.number() >= protocol::frame_count)
         return FreeFailure{address, protocol::free_failure::out_of_range};
+    if (frame.number() >= m_owned.size())
+        return FreeFailure{address, protocol::free_failure::not_owned};
     return free(FrameRange::from_count(frame, 1));
 }
 

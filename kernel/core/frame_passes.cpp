@@ -14,9 +14,15 @@ public:
 
     Progress available(const MultibootInformation& information) {
         MemoryMapReader map(information.memory_map_bytes());
-        while (const auto region = map.next()) {
-            if (region->type == MemoryRegion::available)
-                m_frames.make_free(contained_frames(region->bytes()));
+        for (std::uint32_t index = 0; const auto region = map.next(); ++index) {
+            if (region->type != MemoryRegion::available)
+                continue;
+            m_frames.make_free(contained_frames(region->bytes()));
+            const auto missing = MissingFrames::of(region->base, region->length);
+            if (!missing.empty() &&
+                stopped(m_trace.write(protocol::event::clipped{
+                    .index = index, .first = missing.first, .end = missing.end})))
+                return Progress::stopped;
         }
         return over(allocator_pass::available);
     }
@@ -71,6 +77,17 @@ private:
 constexpr ByteRange first_frame{PhysicalAddress(0), PhysicalAddress(protocol::frame_size)};
 
 } // namespace
+
+Frame frame_extent(const MultibootInformation& information) {
+    std::uint32_t end = 1;
+    MemoryMapReader map(information.memory_map_bytes());
+    while (const auto region = map.next()) {
+        const auto frames = contained_frames(region->bytes());
+        if (region->type == MemoryRegion::available && !frames.empty() && frames.end.number() > end)
+            end = frames.end.number();
+    }
+    return Frame((end + protocol::frame_unit - 1) / protocol::frame_unit * protocol::frame_unit);
+}
 
 Progress initialise_frames(FrameAllocator& frames, const MultibootInformation& information,
                            const ImageLayout& layout, Trace& trace) {

@@ -9,6 +9,9 @@
 
 namespace core {
 
+// How far the allocator's bitmaps have to reach: a multiple of frame_unit, at least one of it.
+[[nodiscard]] Frame frame_extent(const MultibootInformation& information);
+
 // The allocator is a new one. Stops where nothing is free in the end.
 Progress initialise_frames(FrameAllocator& frames, const MultibootInformation& information,
                            const ImageLayout& layout, Trace& trace);

@@ -101,15 +101,15 @@ private:
     Progress report_free(const Result<FrameRange, FreeFailure>& result);
     Progress report_exhausted_run(FrameRange frames);
 
-    Progress report_change(ProbeArea::Rejection rejection, std::uint32_t address,
+    Progress report_change(ProbeArea::Rejection rejection, LinearAddress address,
                            std::uint8_t invalidate);
     Progress report_attempt(const Attempt& attempt);
     Progress report_rejected(protocol::rejection reason);
 
     // The stack that an earlier operation was given.
     [[nodiscard]] std::optional<std::uint32_t> granted_stack(std::uint32_t operation) const;
-    Progress free_stack(std::uint32_t address);
-    Progress report_stack_rejected(std::uint32_t address, protocol::stack_failure reason);
+    Progress free_stack(LinearAddress address);
+    Progress report_stack_rejected(LinearAddress address, protocol::stack_failure reason);
 
     // Whether the pool's stacks can be accessed: not all of their entries' bits may be set now.
     [[nodiscard]] bool are_stacks_usable() const;

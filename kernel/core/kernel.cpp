@@ -41,11 +41,10 @@ public:
 constinit Nobody nobody;
 
 [[nodiscard]] AddressSpace address_space(const Platform& platform) {
-    const PagingMode mode = platform.pae ? PagingMode::pae : PagingMode::legacy;
     // Where it is not enabled, the flag is a reserved bit (SDM vol. 3, 4.4.2).
     const std::uint32_t efer = platform.processor.control_registers().efer;
     const Entry no_execute = (efer & efer_no_execute) != 0 ? entry::no_execute : 0;
-    return {platform.memory, platform.layout, mode, no_execute};
+    return {platform.memory, platform.layout, platform.paging, no_execute};
 }
 
 Progress report_entry(const EntryState& state, Trace& trace) {
@@ -93,12 +92,13 @@ Progress report_map(const MultibootInformation& information, Trace& trace) {
 }
 
 [[nodiscard]] std::span<const std::uint32_t> state_words(protocol::state_region region,
-                                                         const KernelMemory& memory) {
+                                                         const KernelMemory& memory,
+                                                         const FrameAllocator& frames) {
     switch (region) {
     case protocol::state_region::frame_bitmap:
-        return memory.frame_bitmap;
+        return frames.free_words();
     case protocol::state_region::frame_owned:
-        return memory.frame_owned;
+        return frames.owned_words();
     case protocol::state_region::page_tables:
         return memory.page_tables;
     case protocol::state_region::probe_arena:
@@ -107,11 +107,12 @@ Progress report_map(const MultibootInformation& information, Trace& trace) {
     return {};
 }
 
-Progress report_states(const Program& program, const KernelMemory& memory, Trace& trace) {
+Progress report_states(const Program& program, const KernelMemory& memory,
+                       const FrameAllocator& frames, Trace& trace) {
     for (const auto region : protocol::state_regions) {
         if (!program.asks_for(region))
             continue;
-        const auto words = state_words(region, memory);
+        const auto words = state_words(region, memory, frames);
         const auto progress =
             trace.write(event::state{.region = region,
                                      .words = static_cast<std::uint32_t>(words.size()),
@@ -154,7 +155,7 @@ Progress run_program(std::span<const std::byte> bytes, FrameAllocator& frames, A
                             .trace = trace},
                            Reach(platform.layout, stacks.range()), bodies, operation_grants);
     if (stopped(program_run.run()) || stopped(report_control(platform.processor, trace)) ||
-        stopped(report_states(program, platform.memory, trace)))
+        stopped(report_states(program, platform.memory, frames, trace)))
         return Progress::stopped;
     return trace.complete(program.operation_count());
 }
@@ -175,7 +176,8 @@ Progress run(const EntryState& state, const Platform& platform, Faults& faults, 
         return trace.panic(panic_reason::information_out_of_reach, address->value());
     if (stopped(report_map(information, trace)))
         return Progress::stopped;
-    FrameAllocator frames(platform.memory.frame_bitmap, platform.memory.frame_owned);
+    FrameAllocator frames(platform.memory.frame_bitmap, platform.memory.frame_owned,
+                          frame_extent(information));
     if (stopped(initialise_frames(frames, information, platform.layout, trace)))
         return Progress::stopped;
     const bool has_program = information.module_count() != 0;

@@ -44,7 +44,7 @@ Progress Interpreter::perform(const operation::read_entry& operation) {
 }
 
 // An entry was written, unless that was rejected: what is left of the operation.
-Progress Interpreter::report_change(ProbeArea::Rejection rejection, std::uint32_t address,
+Progress Interpreter::report_change(ProbeArea::Rejection rejection, LinearAddress address,
                                     std::uint8_t invalidate) {
     if (rejection)
         return report_rejected(*rejection);

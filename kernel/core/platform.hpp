@@ -3,6 +3,7 @@
 
 #include "core/addresses.hpp"
 #include "core/linear_range.hpp"
+#include "core/paging_mode.hpp"
 #include "core/processor.hpp"
 #include "core/task_processor.hpp"
 #include "protocol.hpp"
@@ -41,8 +42,8 @@ struct ImageLayout {
 struct KernelMemory {
     std::span<std::uint32_t> frame_bitmap; // one bit a frame: frame_count / 32 words
     std::span<std::uint32_t> frame_owned;  // the same
-    // Boot code has built what maps the window and has cleared the rest of the page directories;
-    // with PAE paging all four entries of the page-directory-pointer table are present already.
+    // Boot code has built what maps the window, and the physical map where there is one, and has
+    // cleared the rest of the page directories. What is above them is complete.
     std::span<std::uint32_t> page_tables;
     std::span<std::uint32_t> probe_arena;
     std::span<std::byte> trace_buffer;
@@ -58,7 +59,7 @@ struct Platform {
     LinearRange idle_stack; // the idle task's
     Processor& processor;
     TaskProcessor& task_processor;
-    bool pae; // PAE paging; otherwise 32-bit paging
+    PagingMode paging;
 };
 
 } // namespace core

@@ -33,14 +33,14 @@ template <unsigned first, unsigned end> constexpr Entry bits() {
 
 } // namespace
 
-bool ProbeArea::contains(std::uint32_t address, std::uint32_t size) {
-    const std::uint32_t offset = address - protocol::area::probe;
+bool ProbeArea::contains(LinearAddress address, std::uint32_t size) {
+    const LinearAddress offset = address - protocol::area::probe;
     if (offset >= protocol::probe_slots * protocol::probe_slot_size)
         return false;
     return LinearRange{0, arena_size}.contains(offset & slot_mask, size);
 }
 
-ProbeArea::Rejection ProbeArea::map(std::uint32_t address, std::uint32_t frame,
+ProbeArea::Rejection ProbeArea::map(LinearAddress address, std::uint32_t frame,
                                     std::uint8_t rights) {
     const bool large = has(rights, rights_flag::large_page);
     if (!can_give(rights))
@@ -66,7 +66,7 @@ ProbeArea::Rejection ProbeArea::map(std::uint32_t address, std::uint32_t frame,
     return std::nullopt;
 }
 
-ProbeArea::Rejection ProbeArea::unmap(std::uint32_t address) {
+ProbeArea::Rejection ProbeArea::unmap(LinearAddress address) {
     if (!contains(address, 1))
         return rejection::bad_address;
     const auto level = mapping_level(address);
@@ -77,7 +77,7 @@ ProbeArea::Rejection ProbeArea::unmap(std::uint32_t address) {
     return std::nullopt;
 }
 
-ProbeArea::Rejection ProbeArea::protect(std::uint32_t address, std::uint8_t rights) {
+ProbeArea::Rejection ProbeArea::protect(LinearAddress address, std::uint8_t rights) {
     if (!can_give(rights) || has(rights, rights_flag::large_page))
         return rejection::bad_value;
     if (!contains(address, 1))
@@ -90,7 +90,7 @@ ProbeArea::Rejection ProbeArea::protect(std::uint32_t address, std::uint8_t righ
     return std::nullopt;
 }
 
-ProbeArea::Rejection ProbeArea::write_entry(std::uint32_t address, paging_level level, Entry clear,
+ProbeArea::Rejection ProbeArea::write_entry(LinearAddress address, paging_level level, Entry clear,
                                             Entry set) {
     if (!contains(address, 1))
         return rejection::bad_address;
@@ -103,7 +103,7 @@ ProbeArea::Rejection ProbeArea::write_entry(std::uint32_t address, paging_level 
     return std::nullopt;
 }
 
-Result<Entry, rejection> ProbeArea::read_entry(std::uint32_t address, paging_level level) const {
+Result<Entry, rejection> ProbeArea::read_entry(LinearAddress address, paging_level level) const {
     if (!contains(address, 1))
         return rejection::bad_address;
     if (!has_level(address, level))
@@ -126,23 +126,23 @@ bool ProbeArea::can_give(std::uint8_t rights) const {
         return false;
     if (!has(rights, rights_flag::no_execute))
         return true;
-    return m_space.mode() == PagingMode::pae && has(m_processor.features(), Feature::no_execute);
+    return has_wide_entries(m_space.mode()) && has(m_processor.features(), Feature::no_execute);
 }
 
 // SDM vol. 3, 4.3: with 32-bit paging, a PDE's PS flag counts only while CR4.PSE is set.
 bool ProbeArea::has_large_pages_on() const {
-    return m_space.mode() == PagingMode::pae ||
+    return has_wide_entries(m_space.mode()) ||
            (m_processor.control_registers().cr4 & cr4_page_size_extensions) != 0;
 }
 
 // PSE is never cleared while a PDE has PS: who sees the one flag need not ask for the other.
-bool ProbeArea::is_large(std::uint32_t address) const {
+bool ProbeArea::is_large(LinearAddress address) const {
     constexpr Entry large = entry::present | entry::page_size;
     return (m_space.read(paging_level::page_directory, address) & large) == large;
 }
 
 // Where the entry is that maps the page at an address, if there is one.
-std::optional<paging_level> ProbeArea::mapping_level(std::uint32_t address) const {
+std::optional<paging_level> ProbeArea::mapping_level(LinearAddress address) const {
     if (is_large(address))
         return paging_level::page_directory;
     if ((m_space.read(paging_level::page_table, address) & entry::present) != 0)
@@ -150,14 +150,14 @@ std::optional<paging_level> ProbeArea::mapping_level(std::uint32_t address) cons
     return std::nullopt;
 }
 
-bool ProbeArea::has_level(std::uint32_t address, paging_level level) const {
+bool ProbeArea::has_level(LinearAddress address, paging_level level) const {
     switch (level) {
     case paging_level::page_table:
         return !is_large(address);
     case paging_level::page_directory:
         return true;
     case paging_level::pointer_table:
-        return m_space.mode() == PagingMode::pae;
+        return has_wide_entries(m_space.mode());
     }
     return false;
 }
@@ -167,13 +167,13 @@ bool ProbeArea::has_level(std::uint32_t address, paging_level level) const {
 Entry ProbeArea::writable_bits(paging_level level, Entry entry) const {
     constexpr Entry flags = bits<0, 7>() | bits<8, 12>();
     constexpr Entry upper = bits<40, 64>();
-    const bool pae = m_space.mode() == PagingMode::pae;
+    const bool wide = has_wide_entries(m_space.mode());
     if (level == paging_level::pointer_table)
         return bits<0, 12>() | upper;
-    Entry writable = pae ? flags | upper : flags;
+    Entry writable = wide ? flags | upper : flags;
     // Reserved in an entry that maps a large page (SDM vol. 3, 4.3, table 4-4; 4.4.2, table 4-9).
     if (level == paging_level::page_directory && (entry & entry::page_size) != 0)
-        writable |= pae ? bits<13, 21>() : bits<21, 22>();
+        writable |= wide ? bits<13, 21>() : bits<21, 22>();
     return writable;
 }
 

@@ -22,17 +22,17 @@ public:
     [[nodiscard]] PagingMode mode() const { return m_space.mode(); }
 
     // Whether all bytes of an access are probeable.
-    [[nodiscard]] static bool contains(std::uint32_t address, std::uint32_t size);
+    [[nodiscard]] static bool contains(LinearAddress address, std::uint32_t size);
 
     // None of these invalidates anything. `rights` are bits of rights_flag.
-    [[nodiscard]] Rejection map(std::uint32_t address, std::uint32_t frame, std::uint8_t rights);
-    [[nodiscard]] Rejection unmap(std::uint32_t address);
-    [[nodiscard]] Rejection protect(std::uint32_t address, std::uint8_t rights);
+    [[nodiscard]] Rejection map(LinearAddress address, std::uint32_t frame, std::uint8_t rights);
+    [[nodiscard]] Rejection unmap(LinearAddress address);
+    [[nodiscard]] Rejection protect(LinearAddress address, std::uint8_t rights);
 
     // The entry becomes `(entry & ~clear) | set`.
-    [[nodiscard]] Rejection write_entry(std::uint32_t address, protocol::paging_level level,
+    [[nodiscard]] Rejection write_entry(LinearAddress address, protocol::paging_level level,
                                         Entry clear, Entry set);
-    [[nodiscard]] Result<Entry, protocol::rejection> read_entry(std::uint32_t address,
+    [[nodiscard]] Result<Entry, protocol::rejection> read_entry(LinearAddress address,
                                                                 protocol::paging_level level) const;
 
     // Whether a PDE of the area, present or not, has the flag that makes it map a large page.
@@ -41,9 +41,9 @@ public:
 private:
     [[nodiscard]] bool can_give(std::uint8_t rights) const;
     [[nodiscard]] bool has_large_pages_on() const;
-    [[nodiscard]] bool is_large(std::uint32_t address) const;
-    [[nodiscard]] std::optional<protocol::paging_level> mapping_level(std::uint32_t address) const;
-    [[nodiscard]] bool has_level(std::uint32_t address, protocol::paging_level level) const;
+    [[nodiscard]] bool is_large(LinearAddress address) const;
+    [[nodiscard]] std::optional<protocol::paging_level> mapping_level(LinearAddress address) const;
+    [[nodiscard]] bool has_level(LinearAddress address, protocol::paging_level level) const;
     [[nodiscard]] Entry writable_bits(protocol::paging_level level, Entry entry) const;
 
     AddressSpace& m_space;

@@ -2,6 +2,7 @@
 // code answers; on the host, tests do.
 #pragma once
 
+#include "core/linear_range.hpp"
 #include "protocol.hpp"
 
 #include <cstdint>
@@ -12,12 +13,14 @@ namespace core {
 struct FaultRecord {
     protocol::exception vector;
     std::uint32_t error_code; // 0 for vectors that have none
-    std::uint32_t cr2;        // of a page fault or a double fault, else 0
-    std::uint32_t eip;
-    std::uint32_t esp; // when the exception was raised
+    LinearAddress cr2;        // of a page fault or a double fault, else 0
+    LinearAddress eip;
+    LinearAddress esp; // when the exception was raised
     std::uint8_t cpl;
-    std::uint32_t eax, ecx, edx, ebx, ebp, esi, edi, eflags, cs;
-    std::uint32_t cr0, cr3, cr4;
+    std::uint64_t eax, ecx, edx, ebx, ebp, esi, edi;
+    std::uint32_t eflags, cs, cr0;
+    std::uint64_t cr3;
+    std::uint32_t cr4;
 };
 
 enum class AfterFault { resume, end_run };
@@ -40,7 +43,9 @@ struct Attempt {
 };
 
 struct ControlRegisters {
-    std::uint32_t cr0, cr2, cr3, cr4, efer; // efer: 0 where the processor has no NX
+    std::uint32_t cr0;
+    std::uint64_t cr2, cr3;
+    std::uint32_t cr4, efer; // efer: 0 where the processor has no NX
 };
 
 struct Access {
@@ -63,9 +68,9 @@ public:
     // Bits as in event::paging.features.
     [[nodiscard]] virtual std::uint32_t features() const = 0;
     [[nodiscard]] virtual ControlRegisters control_registers() const = 0;
-    virtual void invalidate_page(std::uint32_t address) = 0;
+    virtual void invalidate_page(LinearAddress address) = 0;
 
-    virtual Attempt access(std::uint32_t address, Access access, std::uint32_t ring,
+    virtual Attempt access(LinearAddress address, Access access, std::uint32_t ring,
                            bool alignment_check) = 0;
     virtual Attempt access_segment(const SegmentDescription& segment, std::uint32_t offset,
                                    Access access) = 0;
@@ -75,7 +80,7 @@ public:
     // The bit, and if that did not fault, CR3.
     virtual Attempt write_control(protocol::control_bit bit, bool value) = 0;
     // `bottom` is the lowest byte of the stack proper; its top is one page above.
-    virtual Attempt overflow(std::uint32_t bottom, protocol::overflow_kind how,
+    virtual Attempt overflow(LinearAddress bottom, protocol::overflow_kind how,
                              std::uint32_t size) = 0;
     // A triple fault. Returns on a machine that survives it.
     virtual void shut_down() = 0;

@@ -8,7 +8,7 @@ namespace {
 
 // A part of physical memory, as it appears in the window.
 constexpr LinearRange in_window(PhysicalAddress start, std::uint32_t size) {
-    const std::uint32_t address =
+    const LinearAddress address =
         protocol::boot::kernel_window + static_cast<std::uint32_t>(start.value());
     return {address, address + size};
 }
@@ -20,7 +20,7 @@ Reach::Reach(const ImageLayout& layout, LinearRange stacks)
       m_arena(in_window(layout.probe_arena.start, protocol::arena_frames * protocol::frame_size)),
       m_stacks(stacks) {}
 
-bool Reach::allows_probe(std::uint32_t address, Access access, std::uint32_t ring) const {
+bool Reach::allows_probe(LinearAddress address, Access access, std::uint32_t ring) const {
     using protocol::access_kind;
     if (ProbeArea::contains(address, access.size))
         return true;
@@ -31,7 +31,7 @@ bool Reach::allows_probe(std::uint32_t address, Access access, std::uint32_t rin
     return false;
 }
 
-bool Reach::allows_segment(std::uint32_t address, std::uint32_t size) const {
+bool Reach::allows_segment(LinearAddress address, std::uint32_t size) const {
     return m_arena.contains(address, size) || ProbeArea::contains(address, size);
 }
 

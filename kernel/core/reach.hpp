@@ -15,9 +15,9 @@ public:
     Reach(const ImageLayout& layout, LinearRange stacks);
 
     // Whether a probe may make an access from a ring.
-    [[nodiscard]] bool allows_probe(std::uint32_t address, Access access, std::uint32_t ring) const;
+    [[nodiscard]] bool allows_probe(LinearAddress address, Access access, std::uint32_t ring) const;
     // Whether an access through a segment may be to these linear addresses.
-    [[nodiscard]] bool allows_segment(std::uint32_t address, std::uint32_t size) const;
+    [[nodiscard]] bool allows_segment(LinearAddress address, std::uint32_t size) const;
 
 private:
     LinearRange m_kernel; // the beginning of its image

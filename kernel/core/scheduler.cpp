@@ -10,7 +10,7 @@ using protocol::wait_reason;
 using protocol::wake_reason;
 
 Scheduler::Scheduler(const SchedulerParts& parts, const SchedulingPolicy& policy,
-                     std::span<Task> tasks, std::uint32_t idle_stack_end)
+                     std::span<Task> tasks, LinearAddress idle_stack_end)
     : m_parts(parts), m_policy(policy), m_tasks(tasks), m_idle_stack_end(idle_stack_end),
       m_running(&tasks[0]) {
     m_tasks[0] = {.state = TaskState::running, .has_run = true};

@@ -46,7 +46,7 @@ public:
 
     // `idle_stack_end`: of the idle task's own stack. What is in `tasks` now is not read.
     Scheduler(const SchedulerParts& parts, const SchedulingPolicy& policy, std::span<Task> tasks,
-              std::uint32_t idle_stack_end);
+              LinearAddress idle_stack_end);
     Scheduler(const Scheduler&) = delete;
     Scheduler& operator=(const Scheduler&) = delete;
 
@@ -118,7 +118,7 @@ private:
     SchedulerParts m_parts;
     SchedulingPolicy m_policy;
     std::span<Task> m_tasks;
-    std::uint32_t m_idle_stack_end;
+    LinearAddress m_idle_stack_end;
     TaskBodies* m_bodies = nullptr;
     Task m_idle;
     Task* m_running;

@@ -70,7 +70,7 @@ std::optional<std::uint32_t> Interpreter::granted_stack(std::uint32_t operation)
     return operation < m_operation ? m_grants[operation].stack : std::nullopt;
 }
 
-Progress Interpreter::free_stack(std::uint32_t address) {
+Progress Interpreter::free_stack(LinearAddress address) {
     const auto stack = m_parts.stacks.free(address);
     if (!stack.has_value())
         return report_stack_rejected(address, stack.failure());
@@ -78,7 +78,7 @@ Progress Interpreter::free_stack(std::uint32_t address) {
         event::stack_freed{.operation = m_operation, .stack = stack.value()});
 }
 
-Progress Interpreter::report_stack_rejected(std::uint32_t address, stack_failure reason) {
+Progress Interpreter::report_stack_rejected(LinearAddress address, stack_failure reason) {
     return m_parts.trace.write(
         event::stack_rejected{.operation = m_operation, .address = address, .reason = reason});
 }

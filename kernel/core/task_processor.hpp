@@ -39,7 +39,7 @@ struct ComputationRegisters {
 
 // A computation, interrupted between two instructions.
 struct InterruptedComputation {
-    std::uint32_t eip;
+    LinearAddress eip;
     ComputationRegisters registers;
     std::uint32_t eflags;
 };
@@ -65,15 +65,15 @@ public:
 
     // A task that will begin with `entry` when it is switched to, on an empty stack that ends at
     // `stack_end`.
-    virtual void prepare(SavedTask& task, std::uint32_t stack_end, TaskEntry& entry) = 0;
+    virtual void prepare(SavedTask& task, LinearAddress stack_end, TaskEntry& entry) = 0;
     // Saves what runs in `from`, and runs `to`. Returns when `from` runs again, and says what is
     // not as it was then: bits as in event::resumed.damaged. `number` is that of the task that is
     // left, and gives the pattern in its registers.
     virtual std::uint32_t switch_tasks(SavedTask& from, const SavedTask& to,
                                        std::uint32_t number) = 0;
-    [[nodiscard]] virtual std::uint32_t stack_pointer() const = 0;
+    [[nodiscard]] virtual LinearAddress stack_pointer() const = 0;
 
-    // The computation writes to what is at `scratch_address`.
+    // The computation writes to what is at `scratch_address`, of which these are the low 32 bits.
     virtual ComputationRegisters compute(protocol::compute_kind kind,
                                          const ComputationRegisters& start,
                                          Interruption interruption) = 0;

@@ -6,6 +6,11 @@ namespace {
 
 constexpr std::uint32_t object_pages = protocol::task_stack_size / protocol::frame_size;
 
+// Of which object of the pool an address in it is.
+constexpr std::uint32_t object_of(LinearAddress address) {
+    return static_cast<std::uint32_t>(address - protocol::area::stacks) / protocol::task_stack_size;
+}
+
 } // namespace
 
 void TaskStackPool::build(AddressSpace& space, Processor& processor, std::byte* memory) const {
@@ -19,10 +24,10 @@ void TaskStackPool::build(AddressSpace& space, Processor& processor, std::byte* 
     }
 }
 
-Result<std::uint32_t, protocol::stack_failure> TaskStackPool::free(std::uint32_t object) {
+Result<std::uint32_t, protocol::stack_failure> TaskStackPool::free(LinearAddress object) {
     if (!range().contains(object, 1))
         return protocol::stack_failure::outside;
-    const std::uint32_t offset = object - protocol::area::stacks;
+    const auto offset = static_cast<std::uint32_t>(object - protocol::area::stacks);
     if (offset % protocol::task_stack_size != 0)
         return protocol::stack_failure::misaligned;
     const std::uint32_t stack = offset / protocol::task_stack_size;
@@ -34,11 +39,11 @@ Result<std::uint32_t, protocol::stack_failure> TaskStackPool::free(std::uint32_t
     return stack;
 }
 
-std::optional<std::uint32_t> TaskStackPool::stack_at(std::uint32_t stack_pointer) const {
+std::optional<std::uint32_t> TaskStackPool::stack_at(LinearAddress stack_pointer) const {
     if (!range().is_stack_of(stack_pointer))
         return std::nullopt;
     // An empty stack's pointer is where the next object starts: it is not on that one.
-    return (stack_pointer - 1 - protocol::area::stacks) / protocol::task_stack_size;
+    return object_of(stack_pointer - 1);
 }
 
 std::optional<std::uint32_t> TaskStackPool::allocate_for_task() {
@@ -56,14 +61,14 @@ void TaskStackPool::reclaim(std::uint32_t stack) {
     m_allocator.release({stack, stack + 1});
 }
 
-bool TaskStackPool::touches_task(std::uint32_t first, std::uint32_t size) const {
+bool TaskStackPool::touches_task(LinearAddress first, std::uint32_t size) const {
     // No access is as large as an object: if it touches one, its first or its last byte does.
     return is_in_object_of_task(first) || is_in_object_of_task(first + size - 1);
 }
 
-bool TaskStackPool::is_in_object_of_task(std::uint32_t byte) const {
+bool TaskStackPool::is_in_object_of_task(LinearAddress byte) const {
     return range().contains(byte, 1) &&
-           is_used_by_task((byte - protocol::area::stacks) / protocol::task_stack_size);
+           is_used_by_task(object_of(byte));
 }
 
 } // namespace core

@@ -37,20 +37,20 @@ public:
                 protocol::area::stacks + stacks() * protocol::task_stack_size};
     }
     // The address of an object: of its guard page.
-    [[nodiscard]] static constexpr std::uint32_t address(std::uint32_t stack) {
+    [[nodiscard]] static constexpr LinearAddress address(std::uint32_t stack) {
         return protocol::area::stacks + stack * protocol::task_stack_size;
     }
     // The lowest byte of the stack proper.
-    [[nodiscard]] static constexpr std::uint32_t bottom(std::uint32_t stack) {
+    [[nodiscard]] static constexpr LinearAddress bottom(std::uint32_t stack) {
         return address(stack) + protocol::frame_size;
     }
 
     // Where the stack pointer of an empty stack is.
-    [[nodiscard]] static constexpr std::uint32_t end(std::uint32_t stack) {
+    [[nodiscard]] static constexpr LinearAddress end(std::uint32_t stack) {
         return address(stack) + protocol::task_stack_size;
     }
     // The stack that this stack pointer is on.
-    [[nodiscard]] std::optional<std::uint32_t> stack_at(std::uint32_t stack_pointer) const;
+    [[nodiscard]] std::optional<std::uint32_t> stack_at(LinearAddress stack_pointer) const;
 
     // Takes the lowest free stack.
     [[nodiscard]] std::optional<std::uint32_t> allocate() { return m_allocator.allocate(); }
@@ -64,13 +64,13 @@ public:
     [[nodiscard]] bool are_any_used_by_tasks() const { return m_used_by_tasks != 0; }
     // Whether one of these bytes, which do not go past the end of the address space, is in an
     // object whose stack a task uses.
-    [[nodiscard]] bool touches_task(std::uint32_t first, std::uint32_t size) const;
+    [[nodiscard]] bool touches_task(LinearAddress first, std::uint32_t size) const;
 
     // Takes back the stack whose object is at an address, and says which that was.
-    [[nodiscard]] Result<std::uint32_t, protocol::stack_failure> free(std::uint32_t object);
+    [[nodiscard]] Result<std::uint32_t, protocol::stack_failure> free(LinearAddress object);
 
 private:
-    [[nodiscard]] bool is_in_object_of_task(std::uint32_t byte) const;
+    [[nodiscard]] bool is_in_object_of_task(LinearAddress byte) const;
 
     BitmapAllocator m_allocator;
     std::uint32_t m_task_stacks[bitmap_words]{}; // one bit a stack: 1 is used by a task

@@ -28,12 +28,12 @@ public:
     [[nodiscard]] std::uint32_t features() const override { return has; }
     [[nodiscard]] core::ControlRegisters control_registers() const override { return registers; }
 
-    void invalidate_page(std::uint32_t address) override {
+    void invalidate_page(core::LinearAddress address) override {
         note("invalidate_page", address);
         if (on_invalidate)
             on_invalidate(address);
     }
-    core::Attempt access(std::uint32_t address, core::Access access, std::uint32_t ring,
+    core::Attempt access(core::LinearAddress address, core::Access access, std::uint32_t ring,
                          bool alignment_check) override {
         return attempt("access", address, number(access.kind), access.size, ring, alignment_check);
     }
@@ -50,7 +50,7 @@ public:
     core::Attempt write_control(protocol::control_bit bit, bool value) override {
         return attempt("write_control", number(bit), value);
     }
-    core::Attempt overflow(std::uint32_t bottom, protocol::overflow_kind how,
+    core::Attempt overflow(core::LinearAddress bottom, protocol::overflow_kind how,
                            std::uint32_t size) override {
         return attempt("overflow", bottom, number(how), size);
     }
@@ -64,7 +64,7 @@ public:
     std::optional<core::FaultRecord> expected_fault;
     std::optional<core::FaultRecord> unexpected_fault;
     std::uint32_t read_value = 0;
-    std::function<void(std::uint32_t)> on_invalidate;
+    std::function<void(core::LinearAddress)> on_invalidate;
 
     // What happened to it. All numbers of a call are hexadecimal.
     std::vector<std::string> calls;
@@ -79,7 +79,7 @@ private:
     template <typename... Numbers> void note(const char* name, Numbers... numbers) {
         std::ostringstream call;
         call << name << std::hex;
-        ((call << ' ' << std::uint32_t{numbers}), ...);
+        ((call << ' ' << std::uint64_t{numbers}), ...);
         calls.push_back(call.str());
     }
 

@@ -73,7 +73,8 @@ public:
     Machine machine;
     core::AddressSpace space;
     core::ProbeArea probe_area{space, machine.processor, Machine::layout.probe_arena.start};
-    core::FrameAllocator frames{machine.frame_bitmap, machine.frame_owned};
+    core::FrameAllocator frames{machine.frame_bitmap, machine.frame_owned,
+                                core::Frame(protocol::frame_count)};
     std::vector<std::uint32_t> stack_words =
         std::vector<std::uint32_t>(core::TaskStackPool::bitmap_words, 0xDEADBEEF);
     core::TaskStackPool stacks{stack_words, 3};

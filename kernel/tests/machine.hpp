@@ -97,7 +97,7 @@ public:
                 .idle_stack = idle_stack,
                 .processor = processor,
                 .task_processor = task_threads,
-                .pae = pae};
+                .paging = pae ? core::PagingMode::pae : core::PagingMode::legacy};
     }
 
     core::EntryState entry{.magic = protocol::multiboot_bootloader_magic,

@@ -102,5 +102,12 @@ TEST_CASE("random ranges, against arithmetic that cannot overflow") {
         INFO("base ", base, " length ", length);
         REQUIRE(contained(base, length) == frames(rounded_up, contained_end));
         REQUIRE(touched(base, length) == frames(rounded_down, touched_end));
+        const Wide missing_first = std::max((Wide{base} + 0xFFF) / 0x1000, Wide{frame_count});
+        const auto missing = core::MissingFrames::of(core::PhysicalAddress(base), length);
+        REQUIRE(missing.empty() == (missing_first >= end / 0x1000));
+        if (!missing.empty()) {
+            REQUIRE(missing.first == missing_first);
+            REQUIRE(missing.end == end / 0x1000);
+        }
     }
 }

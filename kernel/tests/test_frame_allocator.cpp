@@ -32,7 +32,7 @@ public:
         std::vector<std::uint32_t>(protocol::frame_count / 32, 0x5A5A5A5A);
     std::vector<std::uint32_t> owned_words =
         std::vector<std::uint32_t>(protocol::frame_count / 32, 0x5A5A5A5A);
-    core::FrameAllocator allocator{free_words, owned_words};
+    core::FrameAllocator allocator{free_words, owned_words, core::Frame(protocol::frame_count)};
 };
 
 template <typename Freed>
@@ -47,7 +47,7 @@ void check_rejected(const Freed& freed, std::uint64_t address, free_failure reas
 TEST_CASE("a new allocator has no free frame and owns none") {
     std::vector<std::uint32_t> free_words(protocol::frame_count / 32, 0xFFFFFFFF);
     std::vector<std::uint32_t> owned_words(protocol::frame_count / 32, 0xFFFFFFFF);
-    core::FrameAllocator allocator(free_words, owned_words);
+    core::FrameAllocator allocator(free_words, owned_words, core::Frame(protocol::frame_count));
     CHECK(allocator.free_count() == 0);
     CHECK(allocator.lowest_free() == std::nullopt);
     CHECK(allocator.allocate() == std::nullopt);

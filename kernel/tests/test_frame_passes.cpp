@@ -44,7 +44,8 @@ public:
         const core::MultibootInformation information({machine.memory.data(), Machine::window_size},
                                                      PhysicalAddress(Machine::information));
         REQUIRE_FALSE(information.out_of_reach().has_value());
-        core::FrameAllocator frames(machine.frame_bitmap, machine.frame_owned);
+        core::FrameAllocator frames(machine.frame_bitmap, machine.frame_owned,
+                                    core::frame_extent(information));
         progress = initialise_frames(frames, information, Machine::layout, trace);
         return read_trace(machine.trace_buffer);
     }
@@ -125,6 +126,23 @@ TEST_CASE_FIXTURE(Fixture, "two halves of a frame do not make a whole one") {
     Machine machine(map_of({{0x400000, 0x800, 1}, {0x400800, 0x800, 1}}));
     initialise(machine);
     CHECK(progress == Progress::stopped);
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames that the allocator has no bits for are left out, and named") {
+    constexpr std::uint64_t end = 0x1'0000'0000;
+    Machine machine(map_of({{0, 0x800000, 1},
+                            {end - 0x1000, 0x2800, 1},
+                            {end + 0x800, 0x3000, 1},
+                            {end, 0x1000, 2},
+                            {end - 0x1000, 0x1FFF, 1},
+                            {0xFFFFFFFFFFFFE001, 0x5000, 1}}));
+    const Records clipped = tests::only<event::clipped>(initialise(machine));
+    CHECK_RECORDS(
+        clipped,
+        records_of(event::clipped{.index = 1, .first = 0x100000, .end = 0x100001},
+                   event::clipped{.index = 2, .first = 0x100001, .end = 0x100003},
+                   event::clipped{.index = 5, .first = 0xFFFFFFFFFFFFF, .end = 0x10000000000000}));
+    CHECK(bit(machine.frame_bitmap, 0xFFFFF));
 }
 
 TEST_CASE_FIXTURE(Fixture, "random maps, frame by frame") {

@@ -39,13 +39,15 @@ public:
     void set_page_size_extensions() { machine.processor.registers.cr4 |= 0x10; }
 
     // An entry, read past all the checks.
-    Entry table(std::uint32_t address) { return space.read(paging_level::page_table, address); }
-    Entry directory(std::uint32_t address) {
+    Entry table(core::LinearAddress address) {
+        return space.read(paging_level::page_table, address);
+    }
+    Entry directory(core::LinearAddress address) {
         return space.read(paging_level::page_directory, address);
     }
 
     // Whether these bits, and only these, may be set or cleared at a level.
-    bool writable_are(std::uint32_t address, paging_level level, Entry bits) {
+    bool writable_are(core::LinearAddress address, paging_level level, Entry bits) {
         const Entry before = space.read(level, address);
         bool same = true;
         for (unsigned number = 0; number < 64; ++number) {
@@ -86,6 +88,7 @@ TEST_CASE("what is probeable: the first 32 KiB of each slot") {
         CHECK_FALSE(ProbeArea::contains(slot + 0x7FFD, 4));
         CHECK_FALSE(ProbeArea::contains(slot + 0x7FFF, 2));
         CHECK_FALSE(ProbeArea::contains(slot + 0x8000, 1));
+        CHECK_FALSE(ProbeArea::contains(slot + (1ull << 32), 1));
         CHECK_FALSE(ProbeArea::contains(slot + 0x3FFFFF, 1));
         CHECK_FALSE(ProbeArea::contains(slot - 1, 2));
     }

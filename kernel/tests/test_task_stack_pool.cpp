@@ -26,7 +26,7 @@ class Pool {
 public:
     explicit Pool(std::uint32_t stacks) : pool(words, stacks) {}
 
-    stack_failure failure_of(std::uint32_t object) {
+    stack_failure failure_of(core::LinearAddress object) {
         const auto result = pool.free(object);
         REQUIRE_FALSE(result.has_value());
         return result.failure();
@@ -72,6 +72,7 @@ TEST_CASE("only the address of an object that is in use is taken back") {
     CHECK(some.failure_of(base - 8192) == stack_failure::outside);
     CHECK(some.failure_of(0) == stack_failure::outside);
     CHECK(some.failure_of(0xFFFFFFFF) == stack_failure::outside);
+    CHECK(some.failure_of(base + (1ull << 32)) == stack_failure::outside);
     CHECK(some.failure_of(base + 3 * 8192) == stack_failure::outside);
     CHECK(some.failure_of(base + 3 * 8192 + 1) == stack_failure::outside);
     // Outside is said first, then misaligned, then not in use.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from backends.unicorn_model.delivery.descriptors import TASK_GATE
@@ -21,7 +22,7 @@ from backends.unicorn_model.delivery.vectors import (
     combine,
 )
 
-__all__ = ["Outcome", "deliver", "exception_of"]
+__all__ = ["Outcome", "deliver", "exception_of", "resolve"]
 
 _CR0_PE = 1
 _DOUBLE_FAULT = ProcessorException(DF, error_code=0)
@@ -52,11 +53,7 @@ def exception_of(fault: Fault | PageFault) -> ProcessorException:
 
 
 def deliver(machine: Machine, event: Event) -> Outcome:
-    """Deliver an event, and whatever its delivery gives rise to.
-
-    Events that are handled serially (table 6-5): the second is delivered; the first comes back by
-    itself if it was a fault, since its instruction runs again. (An external interrupt that was
-    acknowledged does not; what becomes of it is left to the caller, who sees it in `events`.)
+    """Deliver an event, and whatever its delivery gives rise to, as `resolve` has it.
 
     Raises:
         NotModelled: see the package.
@@ -66,12 +63,45 @@ def deliver(machine: Machine, event: Event) -> Outcome:
         raise NotModelled(
             f"CR0={registers.cr0:#x} EFLAGS={registers.eflags:#x}: not protected mode"
         )
+
+    def set_cr2(linear: int) -> None:
+        machine.registers = replace(machine.registers, cr2=linear)
+
+    return resolve(
+        event,
+        lambda event: _attempt(machine, event),
+        set_cr2,
+        lambda event: return_address(event, machine.registers),
+    )
+
+
+def resolve(
+    event: Event,
+    attempt: Callable[[Event], None],
+    set_cr2: Callable[[int], None],
+    return_address: Callable[[Event], int],
+) -> Outcome:
+    """Deliver an event, and then what arises while it is delivered: the same in all modes.
+
+    Events that are handled serially (table 6-5): the second is delivered; the first comes back by
+    itself if it was a fault, since its instruction runs again. (An external interrupt that was
+    acknowledged does not; what becomes of it is left to the caller, who sees it in `events`.)
+
+    6.15, "Interrupt 14": CR2 gets the linear address of a page fault. Open: whether it does for a
+    page fault that only makes a double fault or shutdown. Here it does.
+
+    Args:
+        event: the first.
+        attempt: deliver one event; raises `Fault` or `PageFault` if that fails.
+        set_cr2: the linear address of a page fault.
+        return_address: what is saved for an event.
+    """
     events = [event]
     while True:
-        _set_cr2(machine, event)
-        saved = return_address(event, machine.registers)
+        _tell(event, set_cr2)
+        saved = return_address(event)
         try:
-            _attempt(machine, event)
+            attempt(event)
         except (Fault, PageFault) as fault:
             second = exception_of(fault)
         else:
@@ -79,10 +109,10 @@ def deliver(machine: Machine, event: Event) -> Outcome:
         events.append(second)
         match combine(class_of(event), class_of(second)):
             case Combination.SHUTDOWN:
-                _set_cr2(machine, second)
+                _tell(second, set_cr2)
                 return Outcome(tuple(events), shutdown=True, return_address=saved)
             case Combination.DOUBLE_FAULT:
-                _set_cr2(machine, second)
+                _tell(second, set_cr2)
                 events.append(_DOUBLE_FAULT)
             case Combination.SERIAL if second == event:
                 # Only #AC can: benign upon benign, for ever. The processor would never come back.
@@ -102,10 +132,6 @@ def _attempt(machine: Machine, event: Event) -> None:
     transaction.commit()
 
 
-def _set_cr2(machine: Machine, event: Event) -> None:
-    """6.15, "Interrupt 14": CR2 gets the linear address of a page fault.
-
-    Open: whether it does for a page fault that only makes a double fault or shutdown. Here it does.
-    """
+def _tell(event: Event, set_cr2: Callable[[int], None]) -> None:
     if isinstance(event, ProcessorException) and event.linear is not None:
-        machine.registers = replace(machine.registers, cr2=event.linear)
+        set_cr2(event.linear)

@@ -35,6 +35,7 @@ class Descriptor:
         limit: in bytes, the offset of the last one (the G flag is applied).
         kind: the S flag and the type field, 5 bits.
         big: the D/B flag.
+        long: the L flag: 64-bit code, in IA-32e mode (3.4.5). Elsewhere it means nothing.
     """
 
     base: int
@@ -43,6 +44,7 @@ class Descriptor:
     dpl: int
     present: bool
     big: bool
+    long: bool = False
 
     # 3.4.5.1, table 3-1: the bits of the type field when S is set.
     @property
@@ -104,6 +106,7 @@ def decode_descriptor(raw: bytes) -> Descriptor:
         dpl=high >> 13 & 3,
         present=bool(high >> 15 & 1),
         big=bool(high >> 22 & 1),
+        long=bool(high >> 21 & 1),
     )
 
 

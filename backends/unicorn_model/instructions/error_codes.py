@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from backends.unicorn_model.delivery.deliver import exception_of
 from backends.unicorn_model.delivery.machine import Machine, NotModelled, PageFault, Registers
 from backends.unicorn_model.delivery.vectors import (
@@ -16,7 +18,13 @@ from backends.unicorn_model.delivery.vectors import Instruction as Interrupt
 from backends.unicorn_model.instructions.decode import Instruction
 from backends.unicorn_model.instructions.segment_loads import is_segment_load, prepare
 
-__all__ = ["privilege_fault", "reported", "software_interrupt"]
+__all__ = [
+    "is_privileged",
+    "privilege_fault",
+    "refuses_values",
+    "reported",
+    "software_interrupt",
+]
 
 _INT = 0xCD
 _INTERRUPTS = {
@@ -42,6 +50,26 @@ _GROUP_7, _LGDT, _LIDT, _LMSW, _INVLPG, _XSETBV, _RDTSCP = (
 # They look at CR4 or at values as well (Unicorn has), and have no error code but 0.
 _REFUSING = {_TO_CR, _WRMSR, _RDMSR, _RDTSC, _RDPMC}
 _CLI, _STI = 0xFA, 0xFB
+
+
+class Encoded(Protocol):
+    """What this needs of an instruction; the same for 64-bit code."""
+
+    @property
+    def opcode(self) -> int:
+        """Of one byte or two."""
+
+    @property
+    def modrm(self) -> int:
+        """Its ModR/M byte."""
+
+    @property
+    def extension(self) -> int:
+        """The reg field of ModR/M."""
+
+    @property
+    def memory(self) -> object:
+        """Its memory operand, or None."""
 
 
 def software_interrupt(instruction: Instruction, eip: int) -> SoftwareInterrupt | None:
@@ -86,7 +114,7 @@ def reported(machine: Machine, vector: int, instruction: Instruction | None) -> 
 def privilege_fault(instruction: Instruction, registers: Registers) -> Fault | None:
     """#GP(0) for instructions of a more privileged level (5.9; CLI, STI)."""
     cpl = registers.cpl
-    if cpl and _is_privileged(instruction):
+    if cpl and is_privileged(instruction):
         return Fault(GP, 0)
     # Without virtual interrupts (CR4.PVI), which the profiles' kernel does not use.
     sensitive = instruction.opcode in (_CLI, _STI)
@@ -95,7 +123,8 @@ def privilege_fault(instruction: Instruction, registers: Registers) -> Fault | N
     return None
 
 
-def _is_privileged(instruction: Instruction) -> bool:
+def is_privileged(instruction: Encoded) -> bool:
+    """Whether it is for CPL 0 only."""
     opcode, extension = instruction.opcode, instruction.extension
     if opcode == _GROUP_6:
         return extension in (_LLDT, _LTR)
@@ -109,7 +138,8 @@ def _is_privileged(instruction: Instruction) -> bool:
     return opcode in _PRIVILEGED
 
 
-def _refuses_values(instruction: Instruction) -> bool:
+def refuses_values(instruction: Encoded) -> bool:
+    """Whether it looks at values that may not be allowed."""
     group_7 = instruction.opcode == _GROUP_7 and instruction.modrm in (_XSETBV, _RDTSCP)
     return group_7 or instruction.opcode in _REFUSING
 
@@ -127,6 +157,6 @@ def _find(
             prepare(machine, instruction)
         except (Fault, PageFault) as refused:
             return refused
-    if fault is None and _refuses_values(instruction):
+    if fault is None and refuses_values(instruction):
         fault = Fault(GP, 0)
     return fault if fault is not None and fault.vector == vector else None

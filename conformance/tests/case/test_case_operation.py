@@ -116,7 +116,7 @@ def test_rights_that_come_as_a_number_are_held_as_rights() -> None:
         (lambda: Overflow(0, None), "overflow: no how None; known: push"),
         (lambda: Map(0, rights=16), "map: rights=0x10 has bits 0x10, which mean nothing; known: w"),
         (lambda: Map(0, rights="user"), "map: rights must be an integer, got 'user'"),
-        (lambda: Map(1 << 32), "map: address=0x100000000 does not fit in 32 bits"),
+        (lambda: Map(1 << 64), "map: address=0x10000000000000000 does not fit in 64 bits"),
         (lambda: WriteEntry(0, "page_table", set=1 << 64), "write_entry: set=0x1.* fit in 64 bits"),
         (lambda: Control("write_protect", 1), "control: value must be True or False, got 1"),
         (lambda: Program((), 1025), r"stacks=1025 is outside \[0, 1024\]"),

@@ -126,7 +126,7 @@ def test_names_become_their_codes() -> None:
     operation = WriteEntry(0x40000000, "pointer_table", clear=1, set=1 << 63, invalidate=False)
     program = encode_program(Program((operation, Control("no_execute", value=True))), ())
     assert program[PROTOCOL.program.size :] == (
-        struct.pack("<HHIBQQB", 20, 26, 0x40000000, 2, 1, 1 << 63, 0)
+        struct.pack("<HHQBQQB", 20, 30, 0x40000000, 2, 1, 1 << 63, 0)
         + struct.pack("<HHBB", 23, 6, 2, 1)
     )
 

@@ -75,9 +75,9 @@ def test_an_omitted_field_does_not_differ():
 @pytest.mark.parametrize("rule", list(Comparison))
 def test_the_protocol_says_how_a_field_is_compared(monkeypatch, rule):
     text = resource("protocol.toml").read_text(encoding="utf-8")
-    before = '{ name = "cr3", type = "u32" }'
+    before = '{ name = "cr3", type = "u64" }'
     assert before in text.partition("[event.paging]")[2]
-    after = f'{{ name = "cr3", type = "u32", compare = "{rule}", reason = "a test" }}'
+    after = f'{{ name = "cr3", type = "u64", compare = "{rule}", reason = "a test" }}'
     monkeypatch.setattr(module, "PROTOCOL", load(text.replace(before, after)))
     rest = {"cr0": 1, "cr4": 0, "efer": 0, "features": 0}
     one, other = (Event("paging", {**rest, "cr3": value}) for value in (0x1000, 0x2000))

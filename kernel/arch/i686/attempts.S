@@ -3,7 +3,7 @@
 # A symbol `fault_at_…` is the instruction pointer that is saved when the attempt faults: the
 # instruction for a fault, the one after it for a trap (TRACE.md, "Faults").
 
-#include "arch/i686/constants.h"
+#include "constants.h"
 #include "protocol.h"
 
 .code32

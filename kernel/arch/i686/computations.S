@@ -1,7 +1,7 @@
 # Computations (TASKS.md, "Computations"): instructions whose outcome is known, however often they
 # are interrupted. Each has a symbol `compute_KIND_N`: N counts from 0.
 
-#include "arch/i686/constants.h"
+#include "constants.h"
 #include "protocol.h"
 
 .code32

@@ -13,7 +13,7 @@
 #define PROGRAM_OFFSET_MAGIC 0
 #define PROGRAM_OFFSET_FLAGS 12
 
-/* Of i686::AttemptStart; faults.hpp checks them. */
+/* Of x86::AttemptStart; arch/x86/faults.hpp checks them. */
 #define START_EAX 0
 #define START_ECX 4
 #define START_EDX 8
@@ -25,7 +25,7 @@
 #define START_ESP 32
 #define START_EIP 36
 
-/* Of TaskSwitch; task_processor.cpp checks them. */
+/* Of x86::TaskSwitch; task_switch.hpp checks them. */
 #define SWITCH_SAVE 0
 #define SWITCH_LOAD 4
 #define SWITCH_EBX 8
@@ -36,7 +36,7 @@
 #define SWITCH_FS 28
 #define SWITCH_GS 32
 
-/* Of core::ComputationRegisters; task_processor.cpp checks them. */
+/* Of core::ComputationRegisters; arch/x86/task_processor.cpp checks them. */
 #define COMPUTATION_EAX 0
 #define COMPUTATION_ECX 4
 #define COMPUTATION_EDX 8

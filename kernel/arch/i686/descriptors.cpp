@@ -1,7 +1,8 @@
-#include "arch/i686/descriptors.hpp"
+#include "arch/x86/descriptors.hpp"
 
-#include "arch/i686/constants.h"
+#include "arch/i686/task_state.hpp"
 #include "arch/x86/interrupt_timer.hpp"
+#include "constants.h"
 
 #include <cstddef>
 
@@ -13,7 +14,7 @@ extern const std::byte ring3_fault_stack_end[], double_fault_stack_end[];
 extern const std::byte page_tables_start[];
 }
 
-namespace i686 {
+namespace x86 {
 
 namespace {
 
@@ -197,4 +198,4 @@ void shut_down() {
     load_interrupt_table({sizeof interrupt_table - 1, address_of(interrupt_table)});
 }
 
-} // namespace i686
+} // namespace x86

@@ -1,7 +1,7 @@
 # The Multiboot entry point: records the state the loader left, turns paging on, moves to the
 # kernel's virtual addresses. Code before `high` runs at its physical address.
 
-#include "arch/i686/constants.h"
+#include "constants.h"
 #include "protocol.h"
 
 #define PHYSICAL(symbol) (symbol - BOOT_KERNEL_WINDOW)

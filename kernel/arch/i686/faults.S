@@ -1,7 +1,7 @@
 # Where the gates lead. A handler runs on the stack of what it interrupts (ring 0), on
 # ring3_fault_stack, or, after a double fault, in a task of its own.
 
-#include "arch/i686/constants.h"
+#include "constants.h"
 #include "protocol.h"
 
 .code32

@@ -1,6 +1,6 @@
 # Attempts that raise an exception on purpose (TRACE.md, `raise` and `interrupt`).
 
-#include "arch/i686/constants.h"
+#include "constants.h"
 #include "protocol.h"
 
 .code32

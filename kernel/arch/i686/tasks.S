@@ -1,6 +1,6 @@
 # Switching tasks: what is saved is on the stack of the task that is left.
 
-#include "arch/i686/constants.h"
+#include "constants.h"
 
 .code32
 .section .text.tasks, "ax"

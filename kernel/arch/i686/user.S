@@ -38,9 +38,9 @@ fault_at_user_privileged_gate:
     int $13
     jmp user_attempt_over
 
-# AC is set, and so is CR0.AM.
+# AC is set, and so is CR0.AM. EBX: the address.
 .globl fault_at_user_alignment_check
 fault_at_user_alignment_check:
-    movl AREA_USER + 2 * FRAME_SIZE - 7, %eax
+    movl (%ebx), %eax
     jmp user_attempt_over
 .section .note.GNU-stack, "", @progbits

@@ -2,24 +2,45 @@
 
 #include <cstddef>
 
+namespace {
+
+// What one step of a string instruction moves.
+using Word = std::size_t;
+
+void copy_words(void*& to, const void*& from, std::size_t words) {
+#ifdef __x86_64__
+    asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+#else
+    asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+#endif
+}
+
+void set_words(void*& to, Word pattern, std::size_t words) {
+#ifdef __x86_64__
+    asm volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
+#else
+    asm volatile("rep stosl" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
+#endif
+}
+
+} // namespace
+
 extern "C" {
 
 // By words first: emulators spend their time per iteration.
 void* memcpy(void* to, const void* from, std::size_t size) {
     void* const start = to;
-    std::size_t words = size / 4;
-    std::size_t bytes = size % 4;
-    asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+    std::size_t bytes = size % sizeof(Word);
+    copy_words(to, from, size / sizeof(Word));
     asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
     return start;
 }
 
 void* memset(void* to, int value, std::size_t size) {
     void* const start = to;
-    const std::size_t pattern = static_cast<unsigned char>(value) * std::size_t{0x01010101};
-    std::size_t words = size / 4;
-    std::size_t bytes = size % 4;
-    asm volatile("rep stosl" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
+    constexpr Word each_byte = ~Word{0} / 0xFF;
+    std::size_t bytes = size % sizeof(Word);
+    set_words(to, static_cast<unsigned char>(value) * each_byte, size / sizeof(Word));
     asm volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(value) : "memory");
     return start;
 }

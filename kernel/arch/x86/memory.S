@@ -3,7 +3,11 @@
 #include "protocol.h"
 
 .set trace_bytes, 256 * 1024
+#ifdef __x86_64__
+.set page_table_frames, 25
+#else
 .set page_table_frames, 22              # with PAE; 32-bit paging needs 10
+#endif
 .set fault_stack_bytes, 4 * FRAME_SIZE
 
 .section .bitmaps, "aw", @nobits
@@ -44,7 +48,7 @@ idle_stack_start:
     .skip FRAME_SIZE
 idle_stack_end:
 
-# Where the handlers of faults in ring 3 run, and the double fault's task.
+# Where the handlers of faults in ring 3 run, and of those that have a stack, or a task, of their own.
 .section .bss.fault_stacks, "aw", @nobits
 .balign 16
 .globl ring3_fault_stack_end, double_fault_stack_end
@@ -52,6 +56,13 @@ idle_stack_end:
 ring3_fault_stack_end:
     .skip fault_stack_bytes
 double_fault_stack_end:
+#ifdef __x86_64__
+.globl page_fault_stack_end, nmi_stack_end
+    .skip fault_stack_bytes
+page_fault_stack_end:
+    .skip fault_stack_bytes
+nmi_stack_end:
+#endif
 
 .section .page_tables, "aw", @nobits
 .balign 4096

@@ -1,9 +1,10 @@
-// Control registers, CPUID and model-specific registers.
+// Control registers, CPUID and model-specific registers. The flags that the kernel knows are all in
+// the lower halves.
 #pragma once
 
 #include <cstdint>
 
-namespace i686 {
+namespace x86 {
 
 namespace cr0 {
 inline constexpr std::uint32_t task_switched = 1u << 3;
@@ -24,39 +25,38 @@ inline constexpr std::uint32_t model_specific_register = 0xC0000080;
 inline constexpr std::uint32_t no_execute = 1u << 11;
 } // namespace efer
 
-inline std::uint32_t read_cr0() {
-    std::uint32_t value;
-    asm volatile("movl %%cr0, %0" : "=r"(value));
+inline std::uintptr_t read_cr0() {
+    std::uintptr_t value;
+    asm volatile("mov %%cr0, %0" : "=r"(value));
     return value;
 }
 
-inline void write_cr0(std::uint32_t value) {
-    asm volatile("movl %0, %%cr0" : : "r"(value) : "memory");
+inline void write_cr0(std::uintptr_t value) {
+    asm volatile("mov %0, %%cr0" : : "r"(value) : "memory");
 }
 
-inline std::uint32_t read_cr2() {
-    std::uint32_t value;
-    asm volatile("movl %%cr2, %0" : "=r"(value));
+inline std::uintptr_t read_cr2() {
+    std::uintptr_t value;
+    asm volatile("mov %%cr2, %0" : "=r"(value));
     return value;
 }
 
-inline std::uint32_t read_cr3() {
-    std::uint32_t value;
-    asm volatile("movl %%cr3, %0" : "=r"(value));
+inline std::uintptr_t read_cr3() {
+    std::uintptr_t value;
+    asm volatile("mov %%cr3, %0" : "=r"(value));
     return value;
 }
 
-inline std::uint32_t read_cr4() {
-    std::uint32_t value;
-    asm volatile("movl %%cr4, %0" : "=r"(value));
+inline std::uintptr_t read_cr4() {
+    std::uintptr_t value;
+    asm volatile("mov %%cr4, %0" : "=r"(value));
     return value;
 }
 
-inline void write_cr4(std::uint32_t value) {
-    asm volatile("movl %0, %%cr4" : : "r"(value) : "memory");
+inline void write_cr4(std::uintptr_t value) {
+    asm volatile("mov %0, %%cr4" : : "r"(value) : "memory");
 }
 
-// The lower half: nothing that the kernel knows is in the upper one.
 inline std::uint32_t read_efer() {
     std::uint32_t value;
     asm volatile("rdmsr" : "=a"(value) : "c"(efer::model_specific_register) : "edx");
@@ -79,4 +79,4 @@ inline ProcessorIdentification identify(std::uint32_t leaf) {
     return result;
 }
 
-} // namespace i686
+} // namespace x86

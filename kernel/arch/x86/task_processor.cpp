@@ -1,37 +1,14 @@
-#include "arch/i686/task_processor.hpp"
+#include "arch/x86/task_processor.hpp"
 
-#include "arch/i686/attempts.hpp"
-#include "arch/i686/faults.hpp"
+#include "arch/x86/access_attempts.hpp"
 #include "arch/x86/interrupt_timer.hpp"
+#include "arch/x86/interruptions.hpp"
+#include "task_switch.hpp"
 
 #include <cstddef>
+#include <new>
 
 namespace {
-
-// What a switch saves and loads, and the registers around it: a pattern before, and what is there
-// when the task runs again.
-struct TaskSwitch {
-    std::uintptr_t* save;
-    const std::uintptr_t* load;
-    std::uint32_t ebx, esi, edi, ebp, eflags, fs, gs;
-};
-static_assert(offsetof(TaskSwitch, save) == SWITCH_SAVE);
-static_assert(offsetof(TaskSwitch, load) == SWITCH_LOAD);
-static_assert(offsetof(TaskSwitch, ebx) == SWITCH_EBX);
-static_assert(offsetof(TaskSwitch, esi) == SWITCH_ESI);
-static_assert(offsetof(TaskSwitch, edi) == SWITCH_EDI);
-static_assert(offsetof(TaskSwitch, ebp) == SWITCH_EBP);
-static_assert(offsetof(TaskSwitch, eflags) == SWITCH_EFLAGS);
-static_assert(offsetof(TaskSwitch, fs) == SWITCH_FS);
-static_assert(offsetof(TaskSwitch, gs) == SWITCH_GS);
-
-// What a task that has never run has on its stack, as if it had been left.
-struct TaskStart {
-    std::uint32_t gs, fs;
-    std::uint32_t edi, esi, ebx, ebp, eflags;
-    const std::byte* eip;
-    core::TaskEntry* entry; // the argument of `enter_task`
-};
 
 using core::ComputationRegisters;
 static_assert(offsetof(ComputationRegisters, eax) == COMPUTATION_EAX);
@@ -45,8 +22,7 @@ static_assert(offsetof(ComputationRegisters, edi) == COMPUTATION_EDI);
 } // namespace
 
 extern "C" {
-void switch_filled(TaskSwitch& task_switch);
-extern const std::byte start_task[];
+void switch_filled(x86::TaskSwitch& task_switch);
 [[noreturn]] void enter_task(core::TaskEntry* entry);
 
 void begin_computation(ComputationRegisters& registers, const std::byte* code,
@@ -57,7 +33,7 @@ extern const std::byte compute_scratch[];
 void spin_until(const volatile std::uint32_t& clock, std::uint32_t tick);
 }
 
-namespace i686 {
+namespace x86 {
 
 namespace {
 
@@ -108,32 +84,26 @@ void TaskProcessor::listen(core::InterruptionListener& listener) {
     listen_to_interruptions(listener);
 }
 
-void TaskProcessor::prepare(core::SavedTask& task, std::uint32_t stack_end,
+void TaskProcessor::prepare(core::SavedTask& task, core::LinearAddress stack_end,
                             core::TaskEntry& entry) {
-    auto* const start = reinterpret_cast<TaskStart*>(stack_end) - 1;
-    *start = {.gs = SELECTOR_KERNEL_DATA,
-              .fs = SELECTOR_KERNEL_DATA,
-              .edi = 0,
-              .esi = 0,
-              .ebx = 0,
-              .ebp = 0,
-              .eflags = EFLAGS_CLEAR,
-              .eip = start_task,
-              .entry = &entry};
-    task.stack_pointer = reinterpret_cast<std::uintptr_t>(start);
+    // It fits into a register.
+    auto* const end = reinterpret_cast<TaskStart*>(static_cast<std::uintptr_t>(stack_end));
+    task.stack_pointer = reinterpret_cast<std::uintptr_t>(new (end - 1) TaskStart(entry));
 }
 
 std::uint32_t TaskProcessor::switch_tasks(core::SavedTask& from, const core::SavedTask& to,
                                           std::uint32_t number) {
-    const TaskSwitch before{.save = &from.stack_pointer,
-                            .load = &to.stack_pointer,
-                            .ebx = core::register_pattern(number, 0),
-                            .esi = core::register_pattern(number, 1),
-                            .edi = core::register_pattern(number, 2),
-                            .ebp = core::register_pattern(number, 3),
-                            .eflags = eflags_pattern(number),
-                            .fs = fs_pattern(number),
-                            .gs = gs_pattern(number)};
+    TaskSwitch before{};
+    before.save = &from.stack_pointer;
+    before.load = &to.stack_pointer;
+    before.ebx = widened(core::register_pattern(number, 0));
+    before.esi = widened(core::register_pattern(number, 1));
+    before.edi = widened(core::register_pattern(number, 2));
+    before.ebp = widened(core::register_pattern(number, 3));
+    before.eflags = eflags_pattern(number);
+    before.fs = fs_pattern(number);
+    before.gs = gs_pattern(number);
+    before.fill_others(number);
     TaskSwitch after = before;
     switch_filled(after);
     // Bits as in event::resumed.damaged.
@@ -143,7 +113,8 @@ std::uint32_t TaskProcessor::switch_tasks(core::SavedTask& from, const core::Sav
                             after.ebp != before.ebp,
                             ((after.eflags ^ before.eflags) & core::status_flags) != 0,
                             after.fs != before.fs,
-                            after.gs != before.gs};
+                            after.gs != before.gs,
+                            !after.has_others_of(before)};
     std::uint32_t bits = 0;
     std::uint32_t bit = 1;
     for (const bool is_damaged : damaged) {
@@ -153,10 +124,9 @@ std::uint32_t TaskProcessor::switch_tasks(core::SavedTask& from, const core::Sav
     return bits;
 }
 
-std::uint32_t TaskProcessor::stack_pointer() const {
-    std::uint32_t value;
-    asm volatile("movl %%esp, %0" : "=r"(value));
-    return value;
+core::LinearAddress TaskProcessor::stack_pointer() const {
+    // Of this function, which is on the stack that is asked for.
+    return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 }
 
 ComputationRegisters TaskProcessor::compute(protocol::compute_kind kind,
@@ -168,15 +138,15 @@ ComputationRegisters TaskProcessor::compute(protocol::compute_kind kind,
 }
 
 std::uint32_t TaskProcessor::scratch_address() const {
-    return reinterpret_cast<std::uint32_t>(compute_scratch);
+    return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(compute_scratch));
 }
 
 void TaskProcessor::start_timer() {
-    x86::start_interrupt_timer();
+    start_interrupt_timer();
 }
 
 void TaskProcessor::stop_timer() {
-    x86::stop_interrupt_timer();
+    stop_interrupt_timer();
 }
 
 void TaskProcessor::spin(const volatile std::uint32_t& clock, std::uint32_t tick) {
@@ -189,14 +159,12 @@ void TaskProcessor::halt() {
 }
 
 core::Attempt TaskProcessor::overflow_own_stack() {
-    const bool faulted = attempt({.eax = arena_frame_end,
-                                  .esp = reinterpret_cast<std::uint32_t>(probe_stack_end),
-                                  .eip = attempt_overflow_own})
-                             .faulted;
+    const bool faulted =
+        attempt({.eax = frame_end, .esp = probe_stack_top(), .eip = attempt_overflow_own}).faulted;
     return {faulted ? protocol::attempt::faulted : protocol::attempt::done, 0};
 }
 
-} // namespace i686
+} // namespace x86
 
 void enter_task(core::TaskEntry* entry) {
     entry->enter();

@@ -1,12 +1,13 @@
-#include "arch/i686/processor.hpp"
+#include "arch/x86/processor.hpp"
 
-#include "arch/i686/attempts.hpp"
-#include "arch/i686/control_registers.hpp"
-#include "arch/i686/descriptors.hpp"
-#include "arch/i686/faults.hpp"
+#include "arch/x86/access_attempts.hpp"
+#include "arch/x86/attempts.hpp"
+#include "arch/x86/control_registers.hpp"
+#include "arch/x86/descriptors.hpp"
+#include "arch/x86/faults.hpp"
 #include "core/features.hpp"
 
-namespace i686 {
+namespace x86 {
 
 namespace {
 
@@ -15,56 +16,30 @@ using core::Attempt;
 using protocol::access_kind;
 using protocol::raise_cause;
 
-constexpr std::uint32_t value_to_write(Access access) {
-    return access.kind == access_kind::write ? arena_frame_end >> (32 - 8 * access.size) : 0;
+// What has been checked fits into a register.
+constexpr std::uintptr_t in_register(core::LinearAddress address) {
+    return static_cast<std::uintptr_t>(address);
 }
-
-std::uint32_t probe_stack_top() {
-    return reinterpret_cast<std::uint32_t>(probe_stack_end);
-}
-
-// The same attempt for accesses of 1, 2 and 4 bytes.
-struct AccessCode {
-    const std::byte* read[3];
-    const std::byte* write[3];
-
-    [[nodiscard]] const std::byte* of(Access access) const {
-        const std::uint32_t index = access.size / 2;
-        return access.kind == access_kind::read ? read[index] : write[index];
-    }
-};
 
 constexpr AccessCode kernel_access{{fault_at_read_1, fault_at_read_2, fault_at_read_4},
                                    {fault_at_write_1, fault_at_write_2, fault_at_write_4}};
 constexpr AccessCode user_access{
     {fault_at_user_read_1, fault_at_user_read_2, fault_at_user_read_4},
     {fault_at_user_write_1, fault_at_user_write_2, fault_at_user_write_4}};
-constexpr AccessCode fs_access{{attempt_fs_read_1, attempt_fs_read_2, attempt_fs_read_4},
-                               {attempt_fs_write_1, attempt_fs_write_2, attempt_fs_write_4}};
-constexpr AccessCode ss_access{{attempt_ss_read_1, attempt_ss_read_2, attempt_ss_read_4},
-                               {attempt_ss_write_1, attempt_ss_write_2, attempt_ss_write_4}};
 
 Attempt run(const AttemptStart& start) {
     const bool faulted = attempt(start).faulted;
     return {faulted ? protocol::attempt::faulted : protocol::attempt::done, 0};
 }
 
-Attempt run_access(const AttemptStart& start, access_kind kind) {
-    const AttemptEnd end = attempt(start);
-    if (end.faulted)
-        return {protocol::attempt::faulted, 0};
-    return {protocol::attempt::done, kind == access_kind::read ? end.eax : 0};
-}
-
 // What `code` finds in EAX and EBX.
 struct UserOperands {
-    std::uint32_t eax = 0, ebx = 0;
+    std::uintptr_t eax = 0, ebx = 0;
 };
 
-AttemptStart in_ring3(const std::byte* code, std::uint32_t eflags, UserOperands operands) {
-    const auto offset = static_cast<std::uint32_t>(code - user_code_start);
+AttemptStart in_ring3(const std::byte* code, std::uintptr_t eflags, UserOperands operands) {
     return {.eax = operands.eax,
-            .edx = protocol::area::user + offset,
+            .edx = address_for_user(code),
             .ebx = operands.ebx,
             .esi = eflags,
             .esp = probe_stack_top(),
@@ -92,7 +67,7 @@ Attempt raise_double_fault() {
 }
 
 Attempt raise_reserved_control_bit() {
-    const std::uint32_t before = read_cr4();
+    const std::uintptr_t before = read_cr4();
     const Attempt result = run({.eax = before | cr4::reserved,
                                 .esp = probe_stack_top(),
                                 .eip = fault_at_raise_reserved_control_bit});
@@ -105,16 +80,17 @@ Attempt raise_reserved_control_bit() {
 Attempt raise_alignment_check() {
     write_cr0(read_cr0() | cr0::alignment_mask);
     const Attempt result =
-        run(in_ring3(fault_at_user_alignment_check, EFLAGS_CLEAR | EFLAGS_ALIGNMENT_CHECK, {}));
+        run(in_ring3(fault_at_user_alignment_check, EFLAGS_CLEAR | EFLAGS_ALIGNMENT_CHECK,
+                     {.ebx = protocol::area::user + 2 * protocol::frame_size - 7}));
     write_cr0(read_cr0() & ~cr0::alignment_mask);
     return result;
 }
 
-constexpr std::uint32_t with(std::uint32_t value, std::uint32_t bit, bool is_set) {
-    return is_set ? value | bit : value & ~bit;
+constexpr std::uintptr_t with(std::uintptr_t value, std::uint32_t bit, bool is_set) {
+    return is_set ? value | bit : value & ~std::uintptr_t{bit};
 }
 
-AttemptStart loading(const std::byte* code, std::uint32_t value) {
+AttemptStart loading(const std::byte* code, std::uintptr_t value) {
     return {.eax = value,
             .ecx = efer::model_specific_register,
             .ebx = read_cr3(),
@@ -155,43 +131,32 @@ std::uint32_t Processor::features() const {
 
 core::ControlRegisters Processor::control_registers() const {
     const bool has_efer = core::has(features(), core::Feature::no_execute);
-    return {.cr0 = read_cr0(),
+    return {.cr0 = static_cast<std::uint32_t>(read_cr0()),
             .cr2 = read_cr2(),
             .cr3 = read_cr3(),
-            .cr4 = read_cr4(),
+            .cr4 = static_cast<std::uint32_t>(read_cr4()),
             .efer = has_efer ? read_efer() : 0};
 }
 
-void Processor::invalidate_page(std::uint32_t address) {
-    asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+void Processor::invalidate_page(core::LinearAddress address) {
+    asm volatile("invlpg (%0)" : : "r"(in_register(address)) : "memory");
 }
 
-Attempt Processor::access(std::uint32_t address, Access access, std::uint32_t ring,
+Attempt Processor::access(core::LinearAddress address, Access access, std::uint32_t ring,
                           bool alignment_check) {
-    const std::uint32_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
+    const std::uintptr_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
     const std::uint32_t value = value_to_write(access);
+    const std::uintptr_t ebx = in_register(address);
     const bool is_call = access.kind == access_kind::execute;
     if (ring != 0) {
         const std::byte* code = is_call ? fault_at_user_call : user_access.of(access);
-        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = address}), access.kind);
+        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = ebx}), access.kind);
     }
     return run_access({.eax = value,
-                       .ebx = address,
+                       .ebx = ebx,
                        .eflags = eflags,
                        .esp = probe_stack_top(),
                        .eip = is_call ? fault_at_call : kernel_access.of(access)},
-                      access.kind);
-}
-
-Attempt Processor::access_segment(const core::SegmentDescription& segment, std::uint32_t offset,
-                                  Access access) {
-    describe_probe_segment(segment.base, segment.limit, segment.expand_down);
-    const bool is_stack = segment.target == protocol::segment_register::ss;
-    return run_access({.eax = value_to_write(access),
-                       .ecx = protocol::selector_probe,
-                       .ebp = offset,
-                       .esp = probe_stack_top(),
-                       .eip = (is_stack ? ss_access : fs_access).of(access)},
                       access.kind);
 }
 
@@ -265,36 +230,38 @@ Attempt Processor::write_control(protocol::control_bit bit, bool value) {
     return {protocol::attempt::done, 0};
 }
 
-Attempt Processor::overflow(std::uint32_t bottom, protocol::overflow_kind how, std::uint32_t size) {
+Attempt Processor::overflow(core::LinearAddress stack, protocol::overflow_kind how,
+                            std::uint32_t size) {
     using protocol::overflow_kind;
-    const std::uint32_t top = bottom + protocol::frame_size;
+    const std::uintptr_t bottom = in_register(stack);
+    const std::uintptr_t top = bottom + protocol::frame_size;
     constexpr std::uint32_t words = protocol::task_stack_size / 4;
     switch (how) {
     case overflow_kind::push:
-        return run({.eax = arena_frame_end, .esp = top, .eip = fault_at_overflow_push});
+        return run({.eax = frame_end, .esp = top, .eip = fault_at_overflow_push});
     case overflow_kind::call:
         return run({.esp = top, .eip = fault_at_overflow_call});
     case overflow_kind::recursion:
-        return run({.eax = arena_frame_end,
+        return run({.eax = frame_end,
                     .ecx = size,
                     .esp = top,
                     .eip = fault_at_overflow_recursion_call});
     case overflow_kind::array:
         return run(
-            {.eax = arena_frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
+            {.eax = frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
     case overflow_kind::interrupt:
         return run({.esp = bottom, .eip = fault_at_overflow_interrupt});
     case overflow_kind::exception:
         return run({.esp = bottom, .eip = fault_at_overflow_exception});
     case overflow_kind::string:
-        return run({.eax = arena_frame_end,
+        return run({.eax = frame_end,
                     .ecx = words,
                     .edi = top - 4,
                     .eflags = EFLAGS_CLEAR | EFLAGS_DIRECTION,
                     .esp = probe_stack_top(),
                     .eip = fault_at_overflow_string});
     case overflow_kind::straddle:
-        return run({.eax = arena_frame_end,
+        return run({.eax = frame_end,
                     .ebx = bottom - 2,
                     .esp = probe_stack_top(),
                     .eip = fault_at_overflow_straddle});
@@ -303,7 +270,7 @@ Attempt Processor::overflow(std::uint32_t bottom, protocol::overflow_kind how, s
 }
 
 void Processor::shut_down() {
-    i686::shut_down();
+    x86::shut_down();
 }
 
-} // namespace i686
+} // namespace x86

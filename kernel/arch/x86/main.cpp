@@ -4,17 +4,18 @@
 #include <cstdint>
 #include <span>
 
-#include "arch/i686/control_registers.hpp"
-#include "arch/i686/descriptors.hpp"
-#include "arch/i686/faults.hpp"
-#include "arch/i686/processor.hpp"
-#include "arch/i686/task_processor.hpp"
+#include "arch/x86/control_registers.hpp"
+#include "arch/x86/descriptors.hpp"
+#include "arch/x86/faults.hpp"
 #include "arch/x86/interrupt_timer.hpp"
 #include "arch/x86/ports.hpp"
+#include "arch/x86/processor.hpp"
+#include "arch/x86/task_processor.hpp"
 #include "boot/run_end.hpp"
 #include "core/features.hpp"
 #include "core/kernel.hpp"
 #include "core/platform.hpp"
+#include "paging_mode.hpp"
 #include "protocol.hpp"
 
 extern "C" {
@@ -23,7 +24,7 @@ extern std::byte page_tables_start[], page_tables_end[];
 extern std::byte task_stacks_start[], task_stacks_end[];
 extern std::byte probe_arena_start[], probe_arena_end[];
 extern std::byte trace_buffer_start[], trace_buffer_end[];
-extern std::byte user_code_start[], user_stack_start[];
+extern std::byte user_stack_start[];
 extern std::byte probe_stack_start[], probe_stack_end[];
 extern std::byte idle_stack_start[], idle_stack_end[];
 extern std::uint32_t frame_bitmap_start[], frame_bitmap_end[];
@@ -34,16 +35,12 @@ extern const core::EntryState entry_state;
 
 namespace {
 
-// The entry code reads it.
-static_assert(sizeof(protocol::program_header) == PROGRAM_HEADER_SIZE);
-static_assert(offsetof(protocol::program_header, magic) == PROGRAM_OFFSET_MAGIC);
-static_assert(offsetof(protocol::program_header, flags) == PROGRAM_OFFSET_FLAGS);
+constinit x86::Processor processor;
 
-constinit i686::Processor processor;
-constinit i686::TaskProcessor task_processor;
+constinit x86::TaskProcessor task_processor;
 
-std::uint32_t address(const std::byte* symbol) {
-    return reinterpret_cast<std::uint32_t>(symbol);
+std::uintptr_t address(const std::byte* symbol) {
+    return reinterpret_cast<std::uintptr_t>(symbol);
 }
 
 core::PhysicalAddress physical(const std::byte* symbol) {
@@ -56,10 +53,6 @@ template <typename T> std::span<T> between(T* start, T* end) {
 
 std::span<std::uint32_t> words_between(std::byte* start, std::byte* end) {
     return between(reinterpret_cast<std::uint32_t*>(start), reinterpret_cast<std::uint32_t*>(end));
-}
-
-bool has_pae_paging() {
-    return (i686::read_cr4() & i686::cr4::physical_address_extension) != 0;
 }
 
 core::Platform make_platform() {
@@ -83,7 +76,7 @@ core::Platform make_platform() {
         .idle_stack = {address(idle_stack_start), address(idle_stack_end)},
         .processor = processor,
         .task_processor = task_processor,
-        .pae = has_pae_paging(),
+        .paging = x86::paging_mode(),
     };
 }
 
@@ -96,9 +89,9 @@ void print_trace(std::span<const std::byte> buffer) {
 
 } // namespace
 
-void i686::finish_run() {
+void x86::finish_run() {
     // Whatever has ended the run: `end_run` disables interrupts, and none is left to come.
-    x86::stop_interrupt_timer();
+    stop_interrupt_timer();
     const core::Platform platform = make_platform();
     const bool echo = core::wants_echo(entry_state, platform);
     if (echo)
@@ -107,10 +100,11 @@ void i686::finish_run() {
 }
 
 void kernel_main() {
-    i686::install_descriptors();
+    x86::install_descriptors();
     // Before the core builds the rest of the address space, which uses it.
-    if (has_pae_paging() && core::has(processor.features(), core::Feature::no_execute))
-        i686::write_efer(i686::read_efer() | i686::efer::no_execute);
+    if (core::has_wide_entries(x86::paging_mode()) &&
+        core::has(processor.features(), core::Feature::no_execute))
+        x86::write_efer(x86::read_efer() | x86::efer::no_execute);
     (void)core::run_kernel(entry_state, make_platform());
-    i686::finish_run();
+    x86::finish_run();
 }

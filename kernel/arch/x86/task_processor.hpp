@@ -3,16 +3,16 @@
 
 #include "core/task_processor.hpp"
 
-namespace i686 {
+namespace x86 {
 
 class TaskProcessor final : public core::TaskProcessor {
 public:
     void listen(core::InterruptionListener& listener) override;
 
-    void prepare(core::SavedTask& task, std::uint32_t stack_end, core::TaskEntry& entry) override;
+    void prepare(core::SavedTask& task, core::LinearAddress stack_end, core::TaskEntry& entry) override;
     std::uint32_t switch_tasks(core::SavedTask& from, const core::SavedTask& to,
                                std::uint32_t number) override;
-    [[nodiscard]] std::uint32_t stack_pointer() const override;
+    [[nodiscard]] core::LinearAddress stack_pointer() const override;
 
     core::ComputationRegisters compute(protocol::compute_kind kind,
                                        const core::ComputationRegisters& start,
@@ -27,4 +27,4 @@ public:
     core::Attempt overflow_own_stack() override;
 };
 
-} // namespace i686
+} // namespace x86

@@ -4,13 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace i686 {
-
-// What programs write: the end of a frame of the arena, which therefore remains what it was.
-inline constexpr std::uint32_t arena_frame_end = 0xC32E2E2E;
-
-} // namespace i686
-
 extern "C" {
 
 // Access. EBX: the address; EAX: the value.
@@ -20,12 +13,6 @@ extern const std::byte fault_at_call[];
 extern const std::byte fault_at_user_read_1[], fault_at_user_read_2[], fault_at_user_read_4[];
 extern const std::byte fault_at_user_write_1[], fault_at_user_write_2[], fault_at_user_write_4[];
 extern const std::byte fault_at_user_call[];
-
-// Access through a segment. ECX: the selector; EBP: the offset; EAX: the value.
-extern const std::byte attempt_fs_read_1[], attempt_fs_read_2[], attempt_fs_read_4[];
-extern const std::byte attempt_fs_write_1[], attempt_fs_write_2[], attempt_fs_write_4[];
-extern const std::byte attempt_ss_read_1[], attempt_ss_read_2[], attempt_ss_read_4[];
-extern const std::byte attempt_ss_write_1[], attempt_ss_write_2[], attempt_ss_write_4[];
 
 // Control registers. EAX: what is loaded; EBX: CR3; for WRMSR, ECX and EDX as it wants them.
 extern const std::byte fault_at_control_cr0[], fault_at_control_cr4[], fault_at_control_efer[];

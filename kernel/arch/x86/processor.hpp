@@ -3,7 +3,7 @@
 
 #include "core/processor.hpp"
 
-namespace i686 {
+namespace x86 {
 
 class Processor final : public core::Processor {
 public:
@@ -11,9 +11,9 @@ public:
 
     [[nodiscard]] std::uint32_t features() const override;
     [[nodiscard]] core::ControlRegisters control_registers() const override;
-    void invalidate_page(std::uint32_t address) override;
+    void invalidate_page(core::LinearAddress address) override;
 
-    core::Attempt access(std::uint32_t address, core::Access access, std::uint32_t ring,
+    core::Attempt access(core::LinearAddress address, core::Access access, std::uint32_t ring,
                          bool alignment_check) override;
     core::Attempt access_segment(const core::SegmentDescription& segment, std::uint32_t offset,
                                  core::Access access) override;
@@ -21,9 +21,9 @@ public:
     core::Attempt interrupt(std::uint8_t vector) override;
     core::Attempt reload() override;
     core::Attempt write_control(protocol::control_bit bit, bool value) override;
-    core::Attempt overflow(std::uint32_t bottom, protocol::overflow_kind how,
+    core::Attempt overflow(core::LinearAddress bottom, protocol::overflow_kind how,
                            std::uint32_t size) override;
     void shut_down() override;
 };
 
-} // namespace i686
+} // namespace x86

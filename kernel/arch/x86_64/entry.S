@@ -1,0 +1,194 @@
+# The Multiboot entry point: records the state the loader left, enters long mode, moves to the
+# kernel's virtual addresses. Code before `high` runs at its physical address.
+
+#include "constants.h"
+#include "protocol.h"
+
+#define PHYSICAL(symbol) (symbol - BOOT_KERNEL_WINDOW)
+
+#define LOAD_ADDRESS 0x100000
+
+.set multiboot_magic, 0x1BADB002
+.set page_present_writable, 3
+.set page_present_writable_user, 7
+.set window_pages, BOOT_KERNEL_WINDOW_SIZE / FRAME_SIZE
+.set window_tables, BOOT_KERNEL_WINDOW_SIZE / 0x200000
+
+# Frames of the page table region (TRACE.md, "Address space").
+.set low_pointers_frame, 1
+.set high_pointers_frame, 2
+.set map_pointers_frame, 3
+.set probe_directory_frame, 4
+.set user_directory_frame, 5
+.set kernel_directory_frame, 6
+.set map_directory_frame, 7
+.set window_tables_frame, 8
+
+.set cr0_emulation, 1 << 2
+.set cr0_task_switched, 1 << 3
+.set cr0_write_protect, 1 << 16
+.set cr0_alignment_mask, 1 << 18
+.set cr0_paging, 1 << 31
+.set cr4_physical_address_extension, 1 << 5
+.set efer_register, 0xC0000080
+.set efer_long_mode, 1 << 8
+.set efer_no_execute, 1 << 11
+.set has_no_execute, 1 << 20            # CPUID.80000001H:EDX
+.set no_execute, 1 << 31                # in the upper half of an entry
+
+.section .multiboot, "a"
+.balign 4
+.globl multiboot_header
+multiboot_header:
+    .long multiboot_magic               # Multiboot 0.6.96, section 3.1
+    .long 0                             # no wishes: the map comes where there is one
+    .long -multiboot_magic
+
+.section .boot, "ax"
+.code32
+.globl _start
+_start:
+    # Nothing may be changed before it is recorded, except what recording needs.
+    movl %eax, PHYSICAL(entry_state) + 0
+    movl %ebx, PHYSICAL(entry_state) + 4
+    movl $PHYSICAL(boot_stack_top), %esp
+    pushfl
+    popl PHYSICAL(entry_state) + 12
+    cli
+    cld
+    movl %cr0, %eax
+    movl %eax, PHYSICAL(entry_state) + 8
+    # A20: without it the header at 1 MiB would also be at 0. Change what is at 0 and look again.
+    movl multiboot_header - LOAD_ADDRESS, %ecx
+    notl multiboot_header - LOAD_ADDRESS
+    xorl %eax, %eax
+    cmpl $multiboot_magic, multiboot_header
+    sete %al
+    movl %ecx, multiboot_header - LOAD_ADDRESS
+    movl %eax, PHYSICAL(entry_state) + 16
+    movw %cs, %ax
+    lsl %eax, %ecx
+    movl %ecx, PHYSICAL(entry_state) + 20
+    movw %ds, %ax
+    lsl %eax, %ecx
+    movl %ecx, PHYSICAL(entry_state) + 24
+    movw %ss, %ax
+    lsl %eax, %ecx
+    movl %ecx, PHYSICAL(entry_state) + 28
+
+    # With no such leaf the processor has no long mode either, and what follows is a triple fault.
+    movl $0x80000001, %eax
+    cpuid
+    movl %edx, %ebp
+    movl $efer_register, %ecx
+    rdmsr
+    orl $efer_long_mode, %eax
+    testl $has_no_execute, %ebp
+    jz 1f
+    orl $efer_no_execute, %eax
+1:  wrmsr
+    movl $PHYSICAL(page_tables_start), %esi
+    call build_tables
+    movl $cr4_physical_address_extension, %eax
+    movl %eax, %cr4
+    movl %esi, %cr3
+    movl %cr0, %eax
+    andl $~(cr0_emulation | cr0_task_switched | cr0_alignment_mask), %eax
+    orl $(cr0_paging | cr0_write_protect), %eax     # WP: ring 0 honours read-only pages
+    movl %eax, %cr0
+    # Long mode is active, in a 32-bit segment (SDM vol. 3, 10.8.5).
+    lgdtl low_table_register
+    ljmpl $SELECTOR_KERNEL_CODE, $long_mode
+
+# The tables of the window, the entries above them, and above all other tables. ESI is the physical
+# address of the region, which the loader has filled with 0. EBP: the processor's features.
+build_tables:
+    leal window_tables_frame * FRAME_SIZE(%esi), %edi
+    movl $page_present_writable, %eax
+    movl $window_pages, %ecx
+    call write_entries
+    leal kernel_directory_frame * FRAME_SIZE(%esi), %edi
+    leal window_tables_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl $window_tables, %ecx
+    call write_entries
+    # The physical map has the same tables, and is never executed: its entry in the root table says
+    # so for all of it.
+    leal map_directory_frame * FRAME_SIZE(%esi), %edi
+    leal window_tables_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl $window_tables, %ecx
+    call write_entries
+    leal map_directory_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl %eax, map_pointers_frame * FRAME_SIZE(%esi)
+    leal map_pointers_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl %eax, 256 * 8(%esi)
+    testl $has_no_execute, %ebp
+    jz 1f
+    movl $no_execute, 256 * 8 + 4(%esi)
+1:  leal kernel_directory_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl %eax, high_pointers_frame * FRAME_SIZE + 511 * 8(%esi)
+    leal high_pointers_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl %eax, 511 * 8(%esi)
+    leal probe_directory_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
+    movl %eax, low_pointers_frame * FRAME_SIZE + 1 * 8(%esi)
+    leal user_directory_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
+    movl %eax, low_pointers_frame * FRAME_SIZE + 2 * 8(%esi)
+    leal low_pointers_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
+    movl %eax, (%esi)
+    # For the time being, physical memory is at 0 as well.
+    leal map_directory_frame * FRAME_SIZE + page_present_writable(%esi), %eax
+    movl %eax, low_pointers_frame * FRAME_SIZE(%esi)
+    ret
+
+# ECX entries from EDI up, for frames in order; EAX is the first.
+write_entries:
+    movl %eax, (%edi)
+    addl $FRAME_SIZE, %eax
+    addl $8, %edi
+    loop write_entries
+    ret
+
+.code64
+long_mode:
+    movq $high, %rax
+    jmp *%rax
+
+.balign 8
+low_table_register:
+    .word SELECTOR_BEYOND - 1
+    .long PHYSICAL(descriptor_table)
+
+.section .text.entry, "ax"
+.code64
+high:
+    # The loader's descriptor table, and where ours was just now, will not be mapped any more.
+    lgdt descriptor_table_register
+    movl $SELECTOR_KERNEL_DATA, %eax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %fs
+    movw %ax, %gs
+    movw %ax, %ss
+    movq $boot_stack_top, %rsp
+    movq $0, page_tables_start + low_pointers_frame * FRAME_SIZE
+    movq %cr3, %rax
+    movq %rax, %cr3
+    xorl %ebp, %ebp
+    call kernel_main
+1:  hlt
+    jmp 1b
+
+.section .rodata.descriptor_table_register, "a"
+descriptor_table_register:
+    .word SELECTOR_BEYOND - 1
+    .quad descriptor_table
+
+.section .bss.entry, "aw", @nobits
+.balign 16
+.globl entry_state
+entry_state:
+    .skip 32
+.balign 16
+boot_stack:
+    .skip 16384
+boot_stack_top:
+.section .note.GNU-stack, "", @progbits
