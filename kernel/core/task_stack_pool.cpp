@@ -67,8 +67,7 @@ bool TaskStackPool::touches_task(LinearAddress first, std::uint32_t size) const 
 }
 
 bool TaskStackPool::is_in_object_of_task(LinearAddress byte) const {
-    return range().contains(byte, 1) &&
-           is_used_by_task(object_of(byte));
+    return range().contains(byte, 1) && is_used_by_task(object_of(byte));
 }
 
 } // namespace core

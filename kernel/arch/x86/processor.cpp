@@ -242,13 +242,10 @@ Attempt Processor::overflow(core::LinearAddress stack, protocol::overflow_kind h
     case overflow_kind::call:
         return run({.esp = top, .eip = fault_at_overflow_call});
     case overflow_kind::recursion:
-        return run({.eax = frame_end,
-                    .ecx = size,
-                    .esp = top,
-                    .eip = fault_at_overflow_recursion_call});
-    case overflow_kind::array:
         return run(
-            {.eax = frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
+            {.eax = frame_end, .ecx = size, .esp = top, .eip = fault_at_overflow_recursion_call});
+    case overflow_kind::array:
+        return run({.eax = frame_end, .ecx = size, .esp = top, .eip = attempt_overflow_array});
     case overflow_kind::interrupt:
         return run({.esp = bottom, .eip = fault_at_overflow_interrupt});
     case overflow_kind::exception:

@@ -9,7 +9,8 @@ class TaskProcessor final : public core::TaskProcessor {
 public:
     void listen(core::InterruptionListener& listener) override;
 
-    void prepare(core::SavedTask& task, core::LinearAddress stack_end, core::TaskEntry& entry) override;
+    void prepare(core::SavedTask& task, core::LinearAddress stack_end,
+                 core::TaskEntry& entry) override;
     std::uint32_t switch_tasks(core::SavedTask& from, const core::SavedTask& to,
                                std::uint32_t number) override;
     [[nodiscard]] core::LinearAddress stack_pointer() const override;
