@@ -71,6 +71,7 @@ COOPERATION: dict[str, Lists] = {
     ),
     "mutex-of-another": ([Lock(3), Spawn(0), Yield(), Unlock(3)], [Unlock(3), Lock(3), Lock(3)]),
     "exit": ([Spawn(0), Join(0)], [Yield(), Exit(), OverflowOwn()]),
+    "spin": ([Spawn(0), Spin(2)], [Spin(2)]),
 }
 DEADLOCKS: dict[str, Lists] = {
     "blocked": ([Spawn(0)], [Block()]),

@@ -15,7 +15,7 @@ from conformance.case.image import ImageId
 from conformance.case.strategies import fault_cases, guard_page_cases
 from conformance.suites import test_faults, test_guard_pages
 
-__all__ = ["directed_cases", "generated_cases"]
+__all__ = ["directed_cases", "generate", "generated_cases", "written_in"]
 
 _NO_IMAGE = ImageId("i686", "0" * 64)
 
@@ -23,7 +23,7 @@ _NO_IMAGE = ImageId("i686", "0" * 64)
 def generated_cases(count: int, seed: int) -> list[Case]:
     """So many that each suite generates, in turn. They name no image."""
     strategies = (fault_cases(image=_NO_IMAGE), guard_page_cases(image=_NO_IMAGE))
-    both = [_generate(strategy, count, seed) for strategy in strategies]
+    both = [generate(strategy, count, seed) for strategy in strategies]
     return list(itertools.chain.from_iterable(zip(*both, strict=True)))
 
 
@@ -32,7 +32,7 @@ def directed_cases() -> list[Case]:
 
     In turn the smallest, which are about one thing, and the largest, which are about many.
     """
-    cases = [*_written_in(test_faults), *_written_in(test_guard_pages)]
+    cases = [*written_in(test_faults), *written_in(test_guard_pages)]
     rising = sorted(cases, key=lambda case: len(case.program.operations))
     middle = len(rising) // 2
     small, large = rising[:middle], rising[middle:]
@@ -40,7 +40,8 @@ def directed_cases() -> list[Case]:
     return [case for case in itertools.chain.from_iterable(pairs) if case is not None]
 
 
-def _generate(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
+def generate(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
+    """So many of a strategy's cases."""
     found: list[Case] = []
 
     @hypothesis.seed(seed)
@@ -65,14 +66,15 @@ class _Collector:
     def __init__(self) -> None:
         self.cases: list[Case] = []
 
-    def check(self, case: Case) -> None:
+    def check(self, case: Case, *_: object) -> None:
         self.cases.append(case)
 
     def explore(self, strategy: SearchStrategy[Case]) -> None:
         """Generated ones are not wanted here."""
 
 
-def _written_in(suite: ModuleType) -> list[Case]:
+def written_in(suite: ModuleType) -> list[Case]:
+    """The directed cases of a suite."""
     collector = _Collector()
     for name, test in vars(suite).items():
         if name.startswith("test_") and name != "test_known_divergence":
