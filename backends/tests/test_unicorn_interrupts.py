@@ -228,6 +228,30 @@ def test_an_interrupt_between_iterations_sets_the_resume_flag(machine: Reference
     assert machine.words(SPARE, 0x8000) == (7,) * 0x8000
 
 
+def test_where_a_repeated_instruction_is_interrupted() -> None:
+    """Before it, RF is clear; between iterations it is set; when it is over, so is the address."""
+    log, following = SPARE, SPARE - 4
+    entry = b"\x60\xfc\x89\xcb\x8b\x3d" + word(following)  # pushal; cld; mov %ecx, %ebx; …, %edi
+    entry += b"\x8b\x44\x24\x20\xab\x8b\x44\x24\x28\xab\x89\xd8\xab"  # EIP, EFLAGS, ECX
+    entry += b"\x89\x3d" + word(following) + b"\x61" + END + IRET
+    loop = mov_ecx(5) + b"\xbf" + word(RESULT) + b"\xf3\xab\x4d"  # mov $RESULT, %edi; …; dec %ebp
+    back = b"\x75" + bytes([256 - len(loop) - 2])
+    seen = set()
+    for divisor in range(31, 57, 2):
+        machine = new_machine(entry)
+        machine.put(following, word(log))
+        code = controllers() + timer(divisor) + b"\xbd" + word(40) + STI + loop + back + CLI
+        assert end_of(machine.run(code)) == (End.BELL, "")
+        for address in range(log, machine.word(following), 12):
+            eip, eflags, ecx = machine.words(address, 3)
+            if bytes(machine.ram[eip : eip + 2]) == b"\xf3\xab":
+                seen.add((ecx, bool(eflags & RF)))
+            else:
+                assert not eflags & RF
+    assert {(1, True), (2, True)} <= seen
+    assert seen <= {(5, False), *((left, True) for left in range(1, 5))}
+
+
 def test_a_fault_does_not_lose_an_interrupt(machine: ReferenceMachine) -> None:
     machine.handler(6, count(RESULT + 4) + skip(2) + IRET)
     code = START + mov_ecx(3) + STI + b"\x0f\x0b" + UNTIL.replace(b"\xf8", b"\xf6")

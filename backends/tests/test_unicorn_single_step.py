@@ -109,6 +109,11 @@ def test_the_handler_itself_is_not_traced_and_bs_is_not_cleared(machine: Referen
     assert {trap.dr6 for trap in traps} == {0xFFFF4FF0}
 
 
+def test_bs_is_set_behind_what_unicorn_does_not_execute(machine: ReferenceMachine) -> None:
+    _, traps = trace(machine, b"\x0f\x22\xd8", before=b"\x31\xc0\x0f\x23\xf0")  # mov %eax, %cr3
+    assert [bool(trap.dr6 & BS) for trap in traps] == [True]
+
+
 @pytest.mark.parametrize(
     ("code", "offsets"),
     [

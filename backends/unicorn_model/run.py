@@ -17,9 +17,9 @@ from backends.unicorn_model.boundary import Blocking, Boundary, ran_into_hlt
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.cpu_profile import CpuProfile
 from backends.unicorn_model.delivery.deliver import deliver, exception_of
-from backends.unicorn_model.delivery.flags import IF, NT, TF
+from backends.unicorn_model.delivery.flags import IF, NT, RF, TF
 from backends.unicorn_model.delivery.machine import GENERAL
-from backends.unicorn_model.delivery.vectors import Event, Fault
+from backends.unicorn_model.delivery.vectors import DB, Event, Fault
 from backends.unicorn_model.emulation import Emulation, Interrupted, Other, PageFaulted, Reason
 from backends.unicorn_model.executed import execute, is_executed
 from backends.unicorn_model.external_interrupts import ExternalInterrupts
@@ -158,6 +158,9 @@ class Run:
             machine.load()
             eip = machine.registers.eip
             stepped = self._stepper.finish(machine.linear(eip))
+            if stepped or reason in (Other.USED_UP, Interrupted(DB, software=False)):
+                # 17.3.1.1: an instruction has completed. (Unicorn leaves RF set up to some branch.)
+                machine.change(eflags=machine.registers.eflags & ~RF)
             self._interrupts.executed(allowance - self._emulation.allowance_left)
             if reason is Other.DEVICE:
                 boundary.halted = ran_into_hlt(machine, self._emulation.last_out)
@@ -231,7 +234,7 @@ class Run:
                 return event_of_page_fault(machine, fault, access)
             case Interrupted(vector, software=True):
                 return event_of_software_interrupt(machine, vector)
-            case Interrupted(vector=1, software=False):
+            case Interrupted(vector, software=False) if vector == DB:
                 return self._steps.end(machine)
             case Interrupted(vector, software=False):
                 return event_of_exception(machine, vector)

@@ -7,7 +7,7 @@ backend showed. It follows it inside of what is permitted only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from conformance.case.case import Case
@@ -52,6 +52,7 @@ from conformance.oracle.frames import (
     frame_extent,
     initialise_frames,
 )
+from conformance.oracle.lines import Line, blame_ghosts, continued
 from conformance.oracle.overflows import overflow_own, overflow_stack
 from conformance.oracle.paging_operations import (
     change_protection,
@@ -91,8 +92,6 @@ _ACTS: Final[dict[type[Operation], Callable[[Performance, Any], None]]] = {
 _MOST_EVENTS: Final = 4
 """No such operation writes more."""
 
-_MOST_WORLDS: Final = 16
-
 
 def expect(case: Case, image: Layout, witness: Sequence[Event] = ()) -> Expectation:
     """What the kernel should do with a case.
@@ -111,28 +110,6 @@ def expect(case: Case, image: Layout, witness: Sequence[Event] = ()) -> Expectat
     if left and witness[index].kind == "ticked" != expectation.events[index].kind:
         return replace(expectation, rules={**expectation.rules, index: WINDOW})
     return expectation
-
-
-@dataclass(slots=True)
-class _Line:
-    """A world, and the account of how it came to be."""
-
-    world: World
-    events: list[Event] = field(default_factory=list)
-    rules: dict[int, Rule] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
-
-    def copy(self) -> _Line:
-        return _Line(self.world, self.events.copy(), self.rules.copy(), self.choices.copy())
-
-    def add(self, performance: Performance) -> None:
-        start = len(self.events)
-        self.events += performance.events
-        self.rules.update({start + index: rule for index, rule in performance.rules.items()})
-        self.choices += [
-            replace(choice, index=start + choice.index) for choice in performance.choices
-        ]
-        self.world = performance.world
 
 
 class _Run:
@@ -154,7 +131,7 @@ class _Run:
             self._operation,
             self._stacks_are_usable,
         )
-        self._lines = [_Line(World(self._setting))]
+        self._lines = [Line(World(self._setting))]
         self._size = 0
         self._state: tuple[StateDigest, ...] = ()
 
@@ -274,10 +251,10 @@ class _Run:
             line, performance = kept_one = performed[most]
             kept = [kept_one]
             if witness:
-                _blame_ghosts(line.world, act, performance, agreements[most], witness)
+                blame_ghosts(line.world, act, performance, agreements[most], witness)
             # From here on there is nothing to follow.
             self._witness = ()
-        self._lines = _continued(kept)
+        self._lines = continued(kept)
         self._size += sum(record_size(event.kind) for event in kept[0][1].events)
 
     def _finish(self, last: list[Event]) -> None:
@@ -306,38 +283,6 @@ class _Run:
                 yield StateDigest.of(region, world.structures.content())
             else:
                 yield StateDigest.of(region, world.arena.content())
-
-
-def _continued(kept: list[tuple[_Line, Performance]]) -> list[_Line]:
-    """The lines, with one operation more."""
-    lines: dict[object, _Line] = {}
-    for line, performance in kept:
-        key = performance.world.key() if len(kept) > 1 else None
-        if key not in lines and len(lines) < _MOST_WORLDS:
-            lines[key] = line.copy() if len(kept) > 1 else line
-            lines[key].add(performance)
-    return list(lines.values())
-
-
-def _blame_ghosts(
-    before: World, act: Act, performance: Performance, agreed: int, witness: Sequence[Event]
-) -> None:
-    """Where a translation that has been invalidated explains the witness, say by what it was.
-
-    Args:
-        before: the world that the operation began in.
-        act: the operation.
-        performance: what is expected of it.
-        agreed: how many events the witness bears out.
-        witness: what it shows.
-    """
-    if not before.caches.ghosts:
-        return
-    for haunted in ways(before, act, performance.number, witness, with_ghosts=True):
-        if haunted.ghost and agreement(haunted.events, witness) == len(haunted.events):
-            for index in range(agreed, len(performance.events)):
-                performance.rules[index] = haunted.ghost
-            return
 
 
 def _state_event(digest: StateDigest) -> Event:

@@ -181,6 +181,17 @@ TEST_CASE_FIXTURE(Fixture, "what nobody has performed was given nothing") {
     CHECK(only<event::stack_rejected>(events).size() == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture, "an operation was given what it was given last, by whichever task") {
+    // There are four frames in a row, twice: the third task gets none, and frees nothing.
+    const operation::allocate_run four{.count = 4, .alignment = 1};
+    const auto events =
+        run(spawn(0), spawn(0), spawn(0), body, four, yield, operation::free{.operation = 4});
+    CHECK(only<event::allocated>(events).size() == 2);
+    CHECK(only<event::allocation_failed>(events).size() == 1);
+    CHECK(only<event::freed>(events).empty());
+    CHECK(only<event::free_rejected>(events).size() == 3);
+}
+
 TEST_CASE_FIXTURE(Fixture, "a task is joined by several, in turn, and by nobody at its end") {
     CHECK_RECORDS(
         run(spawn(0), spawn(1), spawn(1), join(0), join(0), body, yield, join(0), body, join(0)),
@@ -406,6 +417,30 @@ TEST_CASE_FIXTURE(Fixture, "the timer ends a time slice after as many ticks as t
                            reclaimed(1, 0), resumed(0, no_stack)));
 }
 
+TEST_CASE_FIXTURE(Fixture, "a slice of time that nobody else could use begins again") {
+    machine.task_threads.ticks = 4;
+    const auto events =
+        run_with_header(header_of(schedule::timer, 3), compute(compute_kind::flags, 1), spawn(0),
+                        compute(compute_kind::flags, 1), body);
+    // Ticks 1 to 3 were one slice, and 4 to 6 are the next one.
+    const auto computed = only<event::computed>(events);
+    REQUIRE(computed.size() == 2);
+    CHECK_RECORDS(Records(events.begin(), events.begin() + 10),
+                  records_of(ticked(1), ticked(2), ticked(3), ticked(4),
+                             event_in<event::computed>(computed[0]), spawned(1, 1, 0, 0), ticked(5),
+                             ticked(6), switched(0, 1, switch_reason::preempt), started(1, 0)));
+}
+
+TEST_CASE_FIXTURE(Fixture, "the idle task has no slice of time: it gives way by itself") {
+    const auto events = run_with_header(header_of(schedule::timer, 1), sleep(2), sleep(1));
+    CHECK_RECORDS(only<event::switched>(events),
+                  records_of(switched(0, idle_task, switch_reason::wait),
+                             switched(idle_task, 0, switch_reason::idle),
+                             switched(0, idle_task, switch_reason::wait),
+                             switched(idle_task, 0, switch_reason::idle)));
+    CHECK(progress == core::Progress::going);
+}
+
 TEST_CASE_FIXTURE(Fixture, "with a timer one spins or sleeps, and the idle task halts") {
     const auto wrong_schedule = task_failure::wrong_schedule;
     const auto events = run_with_header(header_of(schedule::timer, 100), operation::tick{},
@@ -481,6 +516,13 @@ TEST_CASE_FIXTURE(Fixture, "a fault that nothing expects ends the run, whoever p
     CHECK(events.back() ==
           record_of(event::panic{.reason = protocol::panic_reason::unexpected_fault,
                                  .detail = 0xC0101234}));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a triple fault that a machine survives ends the run in a task, too") {
+    const auto events = run(spawn(0), yield, count, body, operation::triple_fault{}, count);
+    CHECK(progress == core::Progress::stopped);
+    CHECK(events.back() == record_of(started(1, 0)));
+    CHECK(machine.processor.calls == Calls{"shut_down"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "overflowing one's own stack is an attempt") {

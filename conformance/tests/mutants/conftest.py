@@ -43,10 +43,16 @@ def hunt() -> Iterator[Callable[..., Hunt]]:
     """
     with contextlib.ExitStack() as stack:
 
-        def start(image: Image, *, engines: Sequence[str] = BUILT_IN, model: str = "") -> Hunt:
+        def start(
+            image: Image,
+            *,
+            engines: Sequence[str] = BUILT_IN,
+            model: str = "",
+            deadline: float = _DEADLINE,
+        ) -> Hunt:
             binaries = {"unicorn": model}
             instances = tuple(
-                InstanceConfig(kind, kind, binary=binaries.get(kind, ""), deadline=_DEADLINE)
+                InstanceConfig(kind, kind, binary=binaries.get(kind, ""), deadline=deadline)
                 for kind in engines
             )
             harness, _ = build_harness(

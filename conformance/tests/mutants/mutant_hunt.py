@@ -27,15 +27,17 @@ class Hunt:
     Attributes:
         harness: has the finding afterwards.
         cases: how many were run until then.
+        patience: seconds for the reduction.
     """
 
     harness: Harness
     cases: int = 0
+    patience: float = _PATIENCE
 
     def run(self, cases: Sequence[Case], image: Image) -> None:
         """Run cases until there is a finding, which is reduced, and then a few more."""
         harness = self.harness
-        harness.patience = _PATIENCE
+        harness.patience = self.patience
         rest = iter(replace(case, image=image.id) for case in cases)
         for case in rest:
             self.cases += 1
@@ -48,8 +50,13 @@ class Hunt:
         for case in itertools.islice(rest, _AFTERWARDS):
             harness.check(case, suite="mutants", what=image.name)
 
-    def assert_caught(self, culprit: str) -> None:
-        """There is a finding, small; every one has this culprit, and nothing else was seen."""
+    def assert_caught(self, culprit: str, operations: int = 4) -> None:
+        """There is a finding, small; every one has this culprit, and nothing else was seen.
+
+        Args:
+            culprit: as in a verdict.
+            operations: of a small case, at most.
+        """
         findings = list(self.harness.findings.values())
         assert findings, f"{self.cases} cases agree in spite of the defect"
         first = findings[0]
@@ -62,7 +69,7 @@ class Hunt:
         assert first.shrunk
         case = first.result.case
         assert case.memory_map is None or len(case.memory_map.regions) <= 2
-        assert len(case.program.operations) <= 4
+        assert len(case.program.operations) <= operations
 
 
 def _described(finding: Finding) -> str:

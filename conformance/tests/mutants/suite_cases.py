@@ -18,7 +18,7 @@ from conformance.case.image import ImageId
 from conformance.case.strategies import fault_cases, guard_page_cases
 from conformance.suites import test_faults, test_guard_pages
 
-__all__ = ["directed_cases", "generated_cases", "in_turn"]
+__all__ = ["directed_cases", "generate", "generated_cases", "in_turn", "written_in"]
 
 _NO_IMAGE = ImageId("i686", "0" * 64)
 
@@ -32,7 +32,7 @@ def generated_cases(count: int, seed: int) -> list[Case]:
     """So many that each suite generates, in turn, without repetitions. They name no image."""
     strategies = (fault_cases(image=_NO_IMAGE), guard_page_cases(image=_NO_IMAGE))
     return list(
-        dict.fromkeys(in_turn(*(_generate(strategy, count, seed) for strategy in strategies)))
+        dict.fromkeys(in_turn(*(generate(strategy, count, seed) for strategy in strategies)))
     )
 
 
@@ -42,7 +42,7 @@ def directed_cases() -> list[Case]:
     The cases of one test are much alike. So next is always one of the test that has had the fewest
     operations: of the small ones, there can be more.
     """
-    tests = [iter(cases) for cases in (*_written_in(test_faults), *_written_in(test_guard_pages))]
+    tests = [iter(cases) for cases in (*written_in(test_faults), *written_in(test_guard_pages))]
     queue = [(0, index) for index in range(len(tests))]
     found = []
     while queue:
@@ -61,7 +61,8 @@ def in_turn(*sequences: Sequence[Case]) -> list[Case]:
     return [each for each in itertools.chain.from_iterable(rounds) if each is not None]
 
 
-def _generate(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
+def generate(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
+    """So many of a strategy's cases."""
     found: list[Case] = []
 
     @hypothesis.seed(seed)
@@ -86,15 +87,15 @@ class _Collector:
     def __init__(self) -> None:
         self.cases: list[Case] = []
 
-    def check(self, case: Case) -> None:
+    def check(self, case: Case, *_: object) -> None:
         self.cases.append(case)
 
     def explore(self, strategy: SearchStrategy[Case]) -> None:
         """Generated ones are not wanted here."""
 
 
-def _written_in(suite: ModuleType) -> list[list[Case]]:
-    """The cases of each test that has some."""
+def written_in(suite: ModuleType) -> list[list[Case]]:
+    """The directed cases of each of a suite's tests that has some."""
     found = []
     for name, test in vars(suite).items():
         if name.startswith("test_") and name != "test_known_divergence":
