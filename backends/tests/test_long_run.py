@@ -354,6 +354,14 @@ def test_single_steps(machine: LongMachine) -> None:
     assert machine.quad(RESULT) == 3 + 2 + 2 + 1
 
 
+def test_an_instruction_that_completes_clears_the_resume_flag(machine: LongMachine) -> None:
+    machine.handler(1, save_stack(RESULT, 3) + BELL)
+    machine.put(SPARE, b"\x0f\x20\xda\x0f\x22\xda")  # mov %cr3, %rdx; mov %rdx, %cr3
+    to_write = mov_rax(TOP) + b"\x48\x89\xc2" + return_to(SPARE + 3, KERNEL_CODE, 2 | TF | RF)
+    rang(machine.run(to_write))
+    assert machine.quads(RESULT, 3) == (SPARE + 6, KERNEL_CODE, 2 | TF)
+
+
 def test_a_double_fault_on_its_own_stack(machine: LongMachine) -> None:
     """A page fault whose handler's stack is not there."""
     machine.page(SPARE, 0)
