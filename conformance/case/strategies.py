@@ -18,9 +18,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from conformance.case.case import Case
 from conformance.case.image import IMAGES, ImageId, default_image
-from conformance.case.machine import PAGING_MODES, Machine
+from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap
-from conformance.case.processor import CPU_PROFILES, LONG_MODE_PROFILES
 from conformance.case.program import Program
 from conformance.case.strategies_maps import memory_maps
 from conformance.case.strategies_paging import paging_programs_on
@@ -28,6 +27,7 @@ from conformance.case.strategies_programs import check_operations, places, progr
 from conformance.case.strategies_regions import regions
 from conformance.case.strategies_stacks import stack_programs_of
 from conformance.errors import InvalidArgument
+from conformance.protocol import PROTOCOL
 
 __all__ = [
     "PROBED_REGIONS",
@@ -113,12 +113,7 @@ def machines(*, architecture: str | None = None) -> SearchStrategy[Machine]:
     """
     if architecture is not None and architecture not in IMAGES:
         raise InvalidArgument(f"no architecture {architecture!r}; known: {', '.join(IMAGES)}")
-    known = [
-        Machine(cpu_profile=cpu_profile, paging=paging)
-        for paging in PAGING_MODES
-        for cpu_profile in (LONG_MODE_PROFILES if paging == "4-level" else CPU_PROFILES)
-    ]
-    return st.sampled_from([each for each in known if architecture in (None, each.architecture)])
+    return st.sampled_from(every_machine(architecture))
 
 
 def paging_programs(
@@ -139,17 +134,22 @@ def paging_programs(
     return paging_programs_on(machine or Machine(), max_operations=max_operations)
 
 
-def stack_programs(*, max_operations: int = _OPERATIONS) -> SearchStrategy[Program]:
+def stack_programs(
+    *, machine: Machine | None = None, max_operations: int = _OPERATIONS
+) -> SearchStrategy[Program]:
     """Programs that take task stacks, give them back, overflow them and touch their guard pages.
 
     Args:
+        machine: what they are for; by default the simplest. It decides where the stacks are.
         max_operations: how many operations there are at most.
 
     Raises:
-        InvalidArgument: the kernel has no room for so many.
+        InvalidArgument: an argument is of another type, or the kernel has no room for so many.
     """
+    _check("machine", machine, Machine)
     check_operations(max_operations)
-    return stack_programs_of(max_operations)
+    values = PROTOCOL.images[(machine or Machine()).architecture]
+    return stack_programs_of(max_operations, values.area["stacks"])
 
 
 def fault_cases(
@@ -194,7 +194,7 @@ def _probing_cases(
 ) -> Case:
     if machine is None:
         machine = draw(machines(architecture=None if image is None else image.architecture))
-    program = stack_programs() if stacks else paging_programs(machine=machine)
+    program = stack_programs(machine=machine) if stacks else paging_programs(machine=machine)
     return Case(
         image=default_image(machine.architecture).id if image is None else image,
         machine=machine,

@@ -9,7 +9,7 @@ import pytest
 from backends.backend import InstanceConfig
 from conformance.case.image import Image
 from conformance.config import Config
-from conformance.engine.setup import build_harness, choose_image, probe_instances
+from conformance.engine.setup import build_harness, choose_images, probe_instances
 from conformance.errors import BackendError, ImageError, InvalidArgument
 
 MODEL = InstanceConfig("model", "unicorn")
@@ -64,7 +64,7 @@ def test_a_backend_that_is_not_configured(image: Image) -> None:
 
 
 def test_the_image_of_a_folder(wrong_image_folder: Path, wrong_image: Image, image: Image) -> None:
-    assert choose_image(wrong_image_folder) == wrong_image
-    assert choose_image(None) == image
+    assert choose_images(wrong_image_folder) == (wrong_image,)
+    assert choose_images(None)[0] == image
     with pytest.raises(ImageError, match=r"kernel\.elf: No such file"):
-        choose_image(wrong_image_folder.parent)
+        choose_images(wrong_image_folder.parent)
