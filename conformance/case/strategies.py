@@ -20,6 +20,7 @@ from conformance.case.case import Case
 from conformance.case.image import IMAGES, ImageId, default_image
 from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap
+from conformance.case.processor import CPU_PROFILES
 from conformance.case.program import Program
 from conformance.case.strategies_maps import memory_maps
 from conformance.case.strategies_paging import paging_programs_on
@@ -113,7 +114,14 @@ def machines(*, architecture: str | None = None) -> SearchStrategy[Machine]:
     """
     if architecture is not None and architecture not in IMAGES:
         raise InvalidArgument(f"no architecture {architecture!r}; known: {', '.join(IMAGES)}")
-    return st.sampled_from(every_machine(architecture))
+    of_i686 = st.builds(
+        Machine,
+        cpu_profile=st.sampled_from(CPU_PROFILES),
+        paging=st.sampled_from(("legacy", "pae")),
+    )
+    of_x86_64 = st.sampled_from(every_machine("x86_64"))
+    known = {"i686": of_i686, "x86_64": of_x86_64, None: st.one_of(of_i686, of_x86_64)}
+    return known[architecture]
 
 
 def paging_programs(

@@ -138,14 +138,15 @@ def access_segment(performance: Performance, operation: Segment) -> None:
 def raise_exception(performance: Performance, operation: Raise) -> None:
     """`raise`."""
     world, cause = performance.world, operation.cause
-    raised = _RAISED_IN_64_BIT_MODE if world.setting.long_mode else _RAISED
-    vector, error_code = raised[cause]
+    in_64_bit_mode = world.setting.long_mode
+    vector, error_code = (_RAISED_IN_64_BIT_MODE if in_64_bit_mode else _RAISED)[cause]
+    rule = (rules.RAISED_IN_64_BIT_MODE if in_64_bit_mode else rules.RAISED)[cause]
     cr2 = world.cr2 if vector == "double_fault" else 0
     if cause in _IN_RING_3:
         at = user_place(world.setting, f"fault_at_user_{cause}")
     else:
         at = probe_place(world.setting, f"fault_at_raise_{cause}")
-    _faults(performance, Fault(vector, rules.RAISED[cause], error_code, cr2), at)
+    _faults(performance, Fault(vector, rule, error_code, cr2), at)
 
 
 def interrupt(performance: Performance, operation: Interrupt) -> None:

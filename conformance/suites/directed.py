@@ -56,7 +56,7 @@ def case_of(
 def all_rights(machine: Machine) -> list[Rights]:
     """Every combination of rights that a page can have."""
     known = [Rights.WRITABLE, Rights.USER]
-    if machine.paging == "pae" and Feature.NX in machine.features:
+    if machine.paging != "legacy" and Feature.NX in machine.features:
         known.append(Rights.NO_EXECUTE)
     chosen = itertools.product((False, True), repeat=len(known))
     return [Rights(sum(itertools.compress(known, each))) for each in chosen]

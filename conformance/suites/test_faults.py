@@ -36,6 +36,7 @@ from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
 from conformance.suites.directed import (
     I686_MACHINES,
+    MACHINES,
     PAGE,
     PROBE,
     SLOT,
@@ -44,6 +45,7 @@ from conformance.suites.directed import (
     case_of,
     machine_name,
     mapped_pages,
+    values_of,
 )
 from conformance.suites.entries import ALL, LARGE, PRESENT, mapping, reserved_bits, watched_flags
 from conformance.suites.permissions import SETTINGS, Setting
@@ -54,13 +56,12 @@ from conformance.suites.segments import (
     accesses_through_a_flat_stack_segment,
 )
 
-KERNEL = PROTOCOL.boot["kernel_window"] + (1 << 20)
 PAE_MACHINES = [machine for machine in I686_MACHINES if machine.paging == "pae"]
 
 HANGS = "reserved_control_bit"
 CAUSES = [cause for cause in PROTOCOL.enums["raise_cause"].values() if cause != HANGS]
 
-on_every_machine = pytest.mark.parametrize("machine", I686_MACHINES, ids=machine_name)
+on_every_machine = pytest.mark.parametrize("machine", MACHINES, ids=machine_name)
 on_every_pae_machine = pytest.mark.parametrize("machine", PAE_MACHINES, ids=machine_name)
 
 
@@ -104,9 +105,10 @@ def test_kernel_page(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """Ring 3 cannot touch the kernel; ring 0 can read it."""
+    kernel = values_of(machine).boot["kernel_window"] + (1 << 20)
     operations = [
-        *(Probe(KERNEL, access, ring=3) for access in PROTOCOL.enums["access_kind"].values()),
-        *(Probe(KERNEL + PAGE - size, "read", size) for size in (1, 2, 4)),
+        *(Probe(kernel, access, ring=3) for access in PROTOCOL.enums["access_kind"].values()),
+        *(Probe(kernel + PAGE - size, "read", size) for size in (1, 2, 4)),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -378,6 +380,7 @@ def test_rejected(
     differential_test.check(case_of(image_id, machine, REJECTED[reason]))
 
 
+@pytest.mark.usefixtures("architecture")
 def test_generated(differential_test: DifferentialTest, image_id: ImageId) -> None:
     """Generated programs, on all machines."""
     differential_test.explore(fault_cases(image=image_id))
