@@ -1,7 +1,7 @@
 """Seeded defects: the harness has to find every one, blame the kernel, and shrink the case.
 
-Each file in fixtures/mutants/kernel-frames is a patch to kernel/ that makes one mistake a kernel author could
-make. Slow (each is built and run on all backends): `tox -e mutants`.
+Each file in fixtures/mutants/kernel-frames is a patch to kernel/ that makes one mistake a kernel
+author could make. Slow (each is built and run on all backends): `tox -e mutants`.
 """
 
 from __future__ import annotations
