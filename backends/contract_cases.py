@@ -46,6 +46,7 @@ __all__ = [
     "ends_in_shutdown_request",
     "faulting_request",
     "hostile_request",
+    "machine_name",
     "request_of",
     "small_request",
     "trace_room",
@@ -116,6 +117,11 @@ def request_of(
     machine = Machine(cpu_profile=profile, paging=paging)
     case = Case(default_image(machine.architecture).id, machine, memory_map, program, regions)
     return Request(encode_payload(case), tuple(PROTOCOL.state_regions.values()))
+
+
+def machine_name(machine: Machine) -> str:
+    """What tests call a machine."""
+    return f"{machine.cpu_profile}-{machine.paging}"
 
 
 def small_request() -> Request:
