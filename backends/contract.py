@@ -40,6 +40,7 @@ from backends.contract_cases import (
     PROGRAMS,
     faulting_request,
     hostile_request,
+    machine_name,
     request_of,
     small_request,
     trace_room,
@@ -48,7 +49,7 @@ from backends.contract_record import RecordContract
 from backends.leftovers import Belongings
 from backends.process import TAIL
 from conformance.case.image import default_image
-from conformance.case.machine import CPU_PROFILES, Machine
+from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import MemoryMap
 from conformance.errors import BackendError
 from conformance.observe.observation import Observation, Outcome
@@ -127,11 +128,11 @@ class BackendContract(RecordContract):
         assert backend.config == self.config
         assert isinstance(backend.deterministic, bool)
 
-    @pytest.mark.parametrize("cpu_profile", CPU_PROFILES)
-    def test_every_machine_completes(self, backend: Backend, cpu_profile: str) -> None:
-        machine = Machine(ram_mib=64, cpu_profile=cpu_profile)
-        with contextlib.closing(backend.open(default_image(), machine)) as session:
-            observation = session.run(small_request())
+    @pytest.mark.parametrize("machine", every_machine(), ids=machine_name)
+    def test_every_machine_completes(self, backend: Backend, machine: Machine) -> None:
+        machine, image = replace(machine, ram_mib=64), default_image(machine.architecture)
+        with contextlib.closing(backend.open(image, machine)) as session:
+            observation = session.run(request_of(paging=machine.paging))
         assert (observation.outcome, observation.detail) == (Outcome.COMPLETED, "")
         assert observation.backend == self.config.name
         assert decode(observation.trace)[-1].kind == "completed"

@@ -12,6 +12,7 @@ from conformance.case.image import Image, default_image
 from conformance.case.machine import PAGING_MODES, Machine
 from conformance.case.memory_map import MemoryMap, Region, RegionType
 from conformance.case.payload import encode_payload
+from conformance.case.processor import CPU_PROFILES, LONG_MODE_PROFILES
 from conformance.case.program import (
     Allocate,
     AllocateRun,
@@ -45,6 +46,7 @@ __all__ = [
     "ends_in_shutdown_request",
     "faulting_request",
     "hostile_request",
+    "machine_name",
     "request_of",
     "small_request",
     "trace_room",
@@ -111,8 +113,15 @@ def request_of(
 ) -> Request:
     """A request for the harness's own image that asks for every state region."""
     regions = tuple(PROTOCOL.state_regions)
-    case = Case(default_image().id, Machine(paging=paging), memory_map, program, regions)
+    profile = LONG_MODE_PROFILES[0] if paging == "4-level" else CPU_PROFILES[0]
+    machine = Machine(cpu_profile=profile, paging=paging)
+    case = Case(default_image(machine.architecture).id, machine, memory_map, program, regions)
     return Request(encode_payload(case), tuple(PROTOCOL.state_regions.values()))
+
+
+def machine_name(machine: Machine) -> str:
+    """What tests call a machine."""
+    return f"{machine.cpu_profile}-{machine.paging}"
 
 
 def small_request() -> Request:

@@ -17,11 +17,13 @@ from backends.contract_cases import (
     FAULTS,
     ends_in_shutdown_request,
     faulting_request,
+    machine_name,
+    request_of,
     small_request,
 )
 from backends.vectors import error_code_of
 from conformance.case.image import default_image
-from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
+from conformance.case.machine import PAGING_MODES, Machine, every_machine
 from conformance.observe.observation import Observation, Outcome
 from conformance.observe.trace import Event, decode
 
@@ -59,29 +61,29 @@ def _check_control(observation: Observation) -> None:
 class RecordContract:
     """Part of `backends.contract.BackendContract`, which has the fixtures."""
 
-    @pytest.mark.parametrize("paging", PAGING_MODES)
-    @pytest.mark.parametrize("cpu_profile", CPU_PROFILES)
-    def test_the_record_is_the_kernels(
-        self, backend: Backend, cpu_profile: str, paging: str
-    ) -> None:
-        machine = Machine(cpu_profile=cpu_profile, paging=paging)
-        with contextlib.closing(backend.open(default_image(), machine)) as session:
-            observation = session.run(faulting_request(paging))
+    @pytest.mark.parametrize("machine", every_machine(), ids=machine_name)
+    def test_the_record_is_the_kernels(self, backend: Backend, machine: Machine) -> None:
+        image = default_image(machine.architecture)
+        with contextlib.closing(backend.open(image, machine)) as session:
+            observation = session.run(faulting_request(machine.paging))
         assert (observation.outcome, observation.detail) == (Outcome.COMPLETED, "")
         # Not each of them faults everywhere: engines differ.
         assert len(_events(observation, "fault")) > FAULTS // 2
         _check_faults(observation)
 
-    @pytest.mark.parametrize("cpu_profile", CPU_PROFILES)
-    def test_the_processors_features(self, backend: Backend, cpu_profile: str) -> None:
-        machine = Machine(cpu_profile=cpu_profile)
-        with contextlib.closing(backend.open(default_image(), machine)) as session:
-            (paging,) = _events(session.run(small_request()), "paging")
+    @pytest.mark.parametrize("machine", every_machine(), ids=machine_name)
+    def test_the_processors_features(self, backend: Backend, machine: Machine) -> None:
+        image = default_image(machine.architecture)
+        with contextlib.closing(backend.open(image, machine)) as session:
+            (paging,) = _events(session.run(request_of(paging=machine.paging)), "paging")
         assert paging.fields["features"] == machine.features
 
     @pytest.mark.parametrize("paging", PAGING_MODES)
-    def test_the_control_registers_are_the_kernels(self, session: Session, paging: str) -> None:
-        _check_control(session.run(faulting_request(paging)))
+    def test_the_control_registers_are_the_kernels(self, backend: Backend, paging: str) -> None:
+        machine = next(machine for machine in every_machine() if machine.paging == paging)
+        image = default_image(machine.architecture)
+        with contextlib.closing(backend.open(image, machine)) as session:
+            _check_control(session.run(faulting_request(paging)))
 
     def test_each_case_gets_its_own_record(self, session: Session) -> None:
         empty = session.run(small_request())

@@ -35,7 +35,7 @@ from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
 from conformance.protocol import PROTOCOL
 
-__all__ = ["CPUS", "CPUS_64", "QemuBackend"]
+__all__ = ["CPUS", "CPUS_64", "QemuBackend", "engine_for"]
 
 _BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
 CPUS = {
@@ -65,6 +65,13 @@ _T = TypeVar("_T")
 
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 logging.getLogger("qemu.qmp").propagate = False
+
+
+def engine_for(machine: Machine) -> tuple[str, dict[str, str]]:
+    """The program that has what a machine needs, and its names of the CPU profiles."""
+    if machine.architecture == "i686":
+        return _BINARIES[0], CPUS
+    return _BINARIES[1], CPUS_64
 
 
 class _EngineEnded(Exception):
@@ -314,7 +321,7 @@ def _command_line(
     monitor: int,
     bell: int,
 ) -> tuple[str, ...]:
-    cpus = CPUS if machine.architecture == "i686" else CPUS_64
+    _, cpus = engine_for(machine)
     size = f"{machine.ram_mib}M"
     memory = f"memory-backend-file,id=ram,size={size},share=on,mem-path=/proc/self/fd/{ram}"
     return (

@@ -8,7 +8,7 @@ import struct
 from backends.tests.delivery_machine import CODE, DATA, descriptor
 from backends.tests.reference_machine import PROCESSORS, mov_eax, set_cr, word, wrmsr
 from backends.unicorn_model.cpu_profile import PROFILES
-from backends.unicorn_model.messages import Entry, Stop
+from backends.unicorn_model.messages import End, Entry, Stop
 from backends.unicorn_model.model import Model
 
 RAM = 0x200000
@@ -116,7 +116,8 @@ class LongMachine:
     """A model and its RAM.
 
     `run` starts code at LONG_START in 64-bit mode, once GDTR, IDTR, TR and RSP are loaded. RAM is
-    mapped to itself, and to HIGH. No gate is present but those that a test sets.
+    mapped to itself, and to HIGH; USER and the page below USER_STACK are ring 3's. No gate is
+    present but those that a test sets.
     """
 
     def __init__(self, profile: str = "broadwell") -> None:
@@ -131,6 +132,8 @@ class LongMachine:
         self.put(DIRECTORY, quad(TABLE | 7))
         for linear in range(0, RAM, 0x1000):
             self.page(linear, linear | 3)
+        for linear in (USER, USER_STACK - 0x1000):
+            self.page(linear, linear | 7)
 
     def put(self, address: int, data: bytes) -> None:
         assert address + len(data) <= RAM
@@ -138,9 +141,6 @@ class LongMachine:
 
     def page(self, linear: int, entry: int) -> None:
         self.put(TABLE + (linear >> 12) * 8, quad(entry))
-
-    def user_page(self, linear: int) -> None:
-        self.page(linear, linear | 7)
 
     def quad(self, address: int) -> int:
         return int(struct.unpack_from("<Q", self.ram, address)[0])
@@ -204,3 +204,30 @@ class LongMachine:
         )
         self.put(LONG_START, start + code + BELL)
         return self.run_32(self.enter())
+
+
+def tells(machine: LongMachine, *vectors: int) -> None:
+    """Handlers with an error code that end the run, and tell the frame, CR2, SS and the vector."""
+    for vector in vectors:
+        code = save_stack(RESULT, 6) + save_cr(2, RESULT + 48)
+        code += b"\x31\xc0\x8c\xd0" + save_rax(RESULT + 56)  # xor %eax, %eax; mov %ss, %eax
+        machine.handler(vector, code + mov_rax(vector) + save_rax(RESULT + 64) + BELL, stack=0)
+
+
+def rang(stop: Stop) -> Stop:
+    assert (stop.end, stop.detail) == (End.BELL, "")
+    return stop
+
+
+def fault(machine: LongMachine, code: bytes) -> tuple[int, int, int]:
+    """Vector, error code and CR2 of the fault that the code raises."""
+    tells(machine, 12, 13, 14, 17)
+    stop = rang(machine.run(code))
+    assert stop.faults is not None
+    (seen,) = stop.faults
+    vector, code_pushed, cr2 = machine.quad(RESULT + 64), machine.quad(RESULT), 0
+    if vector == 14:
+        cr2 = machine.quad(RESULT + 48)
+    assert (seen.vector, seen.error_code, seen.cr2 or 0) == (vector, code_pushed, cr2)
+    assert seen.eip == machine.quad(RESULT + 8)
+    return vector, code_pushed, cr2

@@ -6,6 +6,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from backends.contract_cases import (
     small_request,
     trace_room,
 )
-from conformance.case.image import Image
-from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
+from conformance.case.image import Image, default_image
+from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import MemoryMap
 from conformance.errors import BackendError
 from conformance.observe.observation import Outcome
@@ -133,14 +134,9 @@ def test_pointers_to_directories_are_those_the_processor_has(
     assert (observation.outcome, observation.trace) == (Outcome.COMPLETED, trace)
 
 
-@pytest.mark.parametrize("paging", PAGING_MODES)
-@pytest.mark.parametrize("cpu_profile", CPU_PROFILES)
+@pytest.mark.parametrize("machine", every_machine(), ids=str)
 def test_large_reads_are_fast(
-    image: Image,
-    instance: Callable[..., Backend],
-    monkeypatch: pytest.MonkeyPatch,
-    paging: str,
-    cpu_profile: str,
+    instance: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch, machine: Machine
 ) -> None:
     """Under the kernel's own paging nothing large has to be printed word by word."""
     printed: list[int] = []
@@ -151,9 +147,10 @@ def test_large_reads_are_fast(
         return examine(self, address, words)
 
     monkeypatch.setattr(Debugger, "_examine", counted)
-    machine = Machine(cpu_profile=cpu_profile, paging=paging)
+    image = default_image(machine.architecture)
+    request = replace(faulting_request(machine.paging), frames=1 << 20)
     with contextlib.closing(instance("bochs").open(image, machine)) as session:
-        assert session.run(faulting_request(paging)).outcome is Outcome.COMPLETED
+        assert session.run(request).outcome is Outcome.COMPLETED
     assert printed
     assert sum(printed) < 1000
 

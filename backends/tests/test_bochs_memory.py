@@ -54,7 +54,7 @@ class Tables:
         return b"".join(struct.pack(code, entry) for entry in entries)
 
     def linear(self, address: int, size: int) -> int | None:
-        return Translation(self.control, self.page, self.examine).linear(address, size)
+        return Translation(WINDOW, self.control, self.page, self.examine).linear(address, size)
 
 
 @pytest.fixture(params=[False, True], ids=["32-bit", "pae"])

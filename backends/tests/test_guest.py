@@ -72,6 +72,15 @@ def test_a_completed_run(memory: Memory, image: Image) -> None:
     assert result == Result(Outcome.COMPLETED, "", PARTIAL, (digest,))
 
 
+def test_only_the_part_of_a_bitmap_that_is_used_is_read(memory: Memory) -> None:
+    request = replace(small_request(), frames=4096)
+    digests = {digest.region: digest.words for digest in memory.result(request).state}
+    assert digests["frame_bitmap"] == digests["frame_owned"] == 4096 // 32
+    everything = {digest.region: digest.words for digest in memory.result().state}
+    assert everything["frame_bitmap"] == PROTOCOL.constants["frame_count"] // 32
+    assert digests["page_tables"] == everything["page_tables"]
+
+
 def test_a_panic(memory: Memory) -> None:
     memory.header(written=len(PARTIAL), status=STATUS["panicked"])
     assert memory.result() == Result(Outcome.PANICKED, "", PARTIAL, ())

@@ -11,7 +11,7 @@ from unicorn.unicorn_py3 import Uc
 
 from backends.tests.delivery_machine import CODE, DATA, descriptor
 from backends.unicorn_model import hidden_state
-from backends.unicorn_model.delivery.descriptors import decode_descriptor
+from backends.unicorn_model.delivery.descriptors import Descriptor, decode_descriptor
 from backends.unicorn_model.delivery.machine import Segment
 from backends.unicorn_model.hidden_state import HiddenState, UnknownUnicorn
 
@@ -47,6 +47,25 @@ def test_segments_that_are_kept_otherwise(monkeypatch: pytest.MonkeyPatch, layou
     monkeypatch.setattr(hidden_state, "_SEGMENT", struct.Struct(layout))
     with pytest.raises(UnknownUnicorn, match=r"Unicorn \d+\.\d+\.\d+: segment registers"):
         hidden_state._find_segments()
+
+
+def test_flags_that_are_kept_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hidden_state, "_BASES", 1 << 5)
+    with pytest.raises(UnknownUnicorn, match="flags"):
+        hidden_state._find_segments()
+
+
+def test_segments_of_64_bit_code_are_held_as_they_were_given() -> None:
+    made = Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
+    hidden = HiddenState(made)
+    code = Descriptor(0, 0xFFFFFFFF, CODE | 1, 3, present=True, big=False, long=True)
+    data = Descriptor(0x1234, 0xFFFFF, DATA | 1, 3, present=True, big=True)
+    given = {"cs": Segment(0x1B, code), "ss": Segment(0, None), "gs": Segment(0x23, data)}
+    hidden.load_in_long_mode(given, 3)
+    held = hidden.segments()
+    assert {name: held[name] for name in given} == given
+    assert made.reg_read(x86.UC_X86_REG_CS) == 0x1B
+    assert made.reg_read(x86.UC_X86_REG_GS_BASE) == 0x1234
 
 
 @pytest.mark.parametrize(("name", "value"), [("_GENERAL_PROTECTION", 11), ("_NONE", b"\0\0\0\x7f")])

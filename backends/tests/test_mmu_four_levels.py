@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, combinations, product
 
@@ -24,7 +25,7 @@ NO_PAT = replace(M36, has_pat=False)
 OPTIONAL = ("WP", "SMEP", "SMAP", "AC")
 WHO = ("user", "supervisor", "implicit")
 DOES = ("read", "write", "fetch")
-PRESENT, RIGHTS, LARGE, ACCESSED, DIRTY, XD = 1, (0x2, 0x4), 0x80, 0x20, 0x40, 1 << 63
+PRESENT, LARGE, ACCESSED, DIRTY, XD = 1, 0x80, 0x20, 0x40, 1 << 63
 LINEAR = 0xFFFF_8123_4567_89AB
 ONES = 2**64 - 1
 REFERENCES = tuple(table | 0x7 for table in TABLES)
@@ -73,30 +74,33 @@ def _access(
     return replace(found, entries=(*found.entries, ONES))
 
 
+def hierarchies(mode: str) -> Iterator[tuple[int, ...]]:
+    """A right may be missing at one level, or different ones at the first and the last; pages of
+    each size, clean and dirty.
+    """
+    flags = [0x6, 0x4, 0x2, 0x0, *((0x6 | XD,) if "nxe" in mode else ())]
+    good = [*REFERENCES, 0x123007]
+    yield tuple(good)
+    for level, lacking in product(range(4), flags[1:]):
+        yield tuple(entry & ~0x6 | lacking if n == level else entry for n, entry in enumerate(good))
+    for first, last in product(flags[1:], repeat=2):
+        yield (good[0] & ~0x6 | first, *good[1:3], good[3] & ~0x6 | last)
+    for level, address in ((1, 0x40000000), (2, 0x200000)):
+        for lacking, dirty in product(flags, (0, DIRTY)):
+            page = address | LARGE | PRESENT | lacking | dirty
+            yield (*REFERENCES[:level], page, *(0 for _ in range(3 - level)))
+
+
 @pytest.mark.parametrize("does", DOES)
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("mode", FOUR_LEVELS)
 def test_every_combination_of_rights_and_control_bits(mode: str, who: str, does: str) -> None:
-    """A right may be missing at one level or another: all pairs of levels, and each page size."""
-    rights = (*RIGHTS, XD) if "nxe" in mode else RIGHTS
-    lacking = [0x6]
-    lacking += [0x6 ^ right if right < XD else 0x6 | right for right in rights]
-    lacking += [0x6 ^ 0x6]
     machine = Machine(M36)
     seen: set[int | None] = set()
     for facts in map(frozenset, chain.from_iterable(combinations(OPTIONAL, n) for n in range(5))):
         circumstances = Circumstances(facts | FOUR_LEVELS[mode], who, does, M36)
-        for first, second in combinations(range(4), 2):
-            for one, other in product(lacking, repeat=2):
-                entries = [table | 0x7 for table in TABLES] + [0x123000 | 0x7]
-                for index, flags in ((first, one), (second, other)):
-                    entries[index] = entries[index] & ~0x6 | flags
-                seen.add(agree(circumstances, tuple(entries), LINEAR, machine).error_code)
-        for level, address in ((1, 0x40000000), (2, 0x200000)):
-            for flags, dirty in product(lacking, (0, DIRTY)):
-                entries = [*REFERENCES[:level], address | LARGE | PRESENT | flags | dirty]
-                entries += [0] * (4 - len(entries))
-                seen.add(agree(circumstances, tuple(entries), LINEAR, machine).error_code)
+        for hierarchy in hierarchies(mode):
+            seen.add(agree(circumstances, hierarchy, LINEAR, machine).error_code)
     assert {code % 2 for code in seen if code is not None} == {1}
     assert None in seen
 
@@ -170,6 +174,24 @@ def test_a_fault_changes_what_the_manual_leaves_open_and_nothing_else(
     for address in addresses[: found.used]:
         before[address] |= ACCESSED
     assert rams[AccessedOnFault.SET] == before
+
+
+@given(situation=situations())
+def test_a_right_that_the_tlb_may_keep_needs_no_walk(
+    situation: tuple[Circumstances, tuple[int, ...], int],
+) -> None:
+    """What is kept hides neither a fault nor a flag; what is not kept would hide one."""
+    circumstances, hierarchy, linear = situation
+    machine = Machine(circumstances.profile)
+    addresses = machine.place_four(hierarchy, linear)
+    first = _access(machine, circumstances, linear, addresses)
+    if first.error_code is not None:
+        return
+    before = bytes(machine.ram)
+    for does in DOES:
+        machine.ram[:] = before
+        again = _access(machine, replace(circumstances, does=does), linear, addresses)
+        assert (again.error_code is None and machine.ram == before) == (does in first.tlb)
 
 
 def span(first: int, last: int) -> set[int]:

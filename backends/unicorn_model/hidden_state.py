@@ -117,7 +117,7 @@ class HiddenState:
         parts = {self._layout.flags: struct.pack("<I", flags)}
         for name, segment in segments.items():
             offset = self._layout.segments + _ORDER.index(name) * _SEGMENT.size
-            parts[offset] = _hidden(segment, cpl)
+            parts[offset] = _hidden(segment)
         self._restore_with(parts)
 
     def _restore_with(self, parts: Mapping[int, bytes]) -> None:
@@ -147,10 +147,10 @@ def _segment(selector: int, base: int, limit: int, word: int) -> Segment:
     return Segment(selector, Descriptor(base, limit, kind, dpl, present=True, big=big, long=long))
 
 
-def _hidden(segment: Segment, cpl: int) -> bytes:
+def _hidden(segment: Segment) -> bytes:
     held = segment.descriptor
-    if held is None:  # in SS, Unicorn takes the DPL for the CPL
-        return _SEGMENT.pack(segment.selector, 0, 0, cpl << 13)
+    if held is None:
+        return _SEGMENT.pack(segment.selector, 0, 0, 0)
     _, word = descriptor_words(held)
     return _SEGMENT.pack(segment.selector, held.base, held.limit, word)
 

@@ -12,7 +12,7 @@ from conformance.case.processor import (
 )
 from conformance.errors import InvalidArgument
 
-__all__ = ["CPU_PROFILES", "PAGING_MODES", "Machine"]
+__all__ = ["CPU_PROFILES", "PAGING_MODES", "Machine", "every_machine"]
 
 PAGING_MODES = ("legacy", "pae", "4-level")
 """Paging modes: i686 can be asked for 32-bit paging and for PAE paging; x86_64 has the third."""
@@ -86,3 +86,17 @@ class Machine:
     def hardware(self) -> Machine:
         """The machine without what the payload decides: one engine process serves all of these."""
         return replace(self, paging=Machine.smallest(self.architecture).paging)
+
+
+def every_machine(architecture: str | None = None) -> tuple[Machine, ...]:
+    """Every processor with each of its paging modes, with the least RAM; the simplest first.
+
+    Args:
+        architecture: of the images that run on them; by default any.
+    """
+    return tuple(
+        Machine(cpu_profile=cpu_profile, paging=paging)
+        for paging, runs in _ARCHITECTURES.items()
+        for cpu_profile in (LONG_MODE_PROFILES if paging == "4-level" else CPU_PROFILES)
+        if architecture in (None, runs)
+    )

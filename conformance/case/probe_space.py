@@ -37,7 +37,7 @@ _FEATURE_OF: Final = {
 _PTE_BITS: Final = (0, 5, 6, 1, 2, 3, 4, 8, 9, 10, 11)
 _PDPTE_BITS: Final = (0, 5, 1, 2, 6, 8, 3, 4, 7, 9, 10, 11)
 _HIGH_BITS: Final = (63, 51, 40, 52, 62)
-_LARGE_BITS: Final = {"legacy": (21, 21, 21), "pae": (13, 20)}
+_LARGE_BITS: Final = {"legacy": (21, 21, 21), "pae": (13, 20), "4-level": (13, 20)}
 """A bit that is listed more than once is drawn more often."""
 
 
@@ -60,9 +60,9 @@ class ProbeSpace:
         self.page_size_extensions = False
 
     @property
-    def pae(self) -> bool:
-        """PAE paging."""
-        return self.machine.paging == "pae"
+    def wide(self) -> bool:
+        """Entries have 64 bits: PAE paging, or 4-level paging."""
+        return self.machine.paging != "legacy"
 
     def unmapped(self, wanted: int) -> int:
         """The address of the first page from number `wanted` on that is not mapped."""
@@ -91,13 +91,13 @@ class ProbeSpace:
 
     def rights(self, wanted: Rights) -> Rights:
         """The rights, without those that the paging mode or the processor does not know."""
-        if self.pae and Feature.NX in self.machine.features:
+        if self.wide and Feature.NX in self.machine.features:
             return wanted
         return wanted & ~Rights.NO_EXECUTE
 
     def level(self, wanted: int, address: int) -> str:
         """A level at which there is an entry for the address."""
-        levels = _LEVELS if self.pae else _LEVELS[:2]
+        levels = _LEVELS if self.machine.paging == "pae" else _LEVELS[:2]
         if address - (address - PROBE) % SLOT in self.large:
             levels = levels[1:]
         return levels[wanted % len(levels)]
@@ -107,7 +107,7 @@ class ProbeSpace:
         bits: tuple[int, ...] = _PDPTE_BITS if level == "pointer_table" else _PTE_BITS
         if level == "page_directory" and address in self.large:
             bits += _LARGE_BITS[self.machine.paging]
-        if self.pae:
+        if self.wide:
             bits += _HIGH_BITS
         return 1 << bits[wanted % len(bits)]
 
@@ -117,7 +117,7 @@ class ProbeSpace:
             name
             for name in PROTOCOL.enums["control_bit"].values()
             if _FEATURE_OF.get(name, Feature(0)) in self.machine.features
-            and (self.pae or name != "no_execute")
+            and (self.wide or name != "no_execute")
         ]
         return names[wanted % len(names)]
 

@@ -18,10 +18,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from conformance.case.case import Case
 from conformance.case.image import IMAGES, ImageId, default_image
-from conformance.case.machine import PAGING_MODES, Machine
+from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap
 from conformance.case.operation import choose
-from conformance.case.processor import CPU_PROFILES, LONG_MODE_PROFILES
+from conformance.case.processor import CPU_PROFILES
 from conformance.case.program import SCHEDULES, Program
 from conformance.case.strategies_maps import memory_maps
 from conformance.case.strategies_paging import paging_programs_on
@@ -30,6 +30,7 @@ from conformance.case.strategies_regions import regions
 from conformance.case.strategies_stacks import stack_programs_of
 from conformance.case.strategies_tasks import task_programs_on
 from conformance.errors import InvalidArgument
+from conformance.protocol import PROTOCOL
 
 __all__ = [
     "PROBED_REGIONS",
@@ -121,12 +122,14 @@ def machines(*, architecture: str | None = None) -> SearchStrategy[Machine]:
     """
     if architecture is not None and architecture not in IMAGES:
         raise InvalidArgument(f"no architecture {architecture!r}; known: {', '.join(IMAGES)}")
-    known = [
-        Machine(cpu_profile=cpu_profile, paging=paging)
-        for paging in PAGING_MODES
-        for cpu_profile in (LONG_MODE_PROFILES if paging == "4-level" else CPU_PROFILES)
-    ]
-    return st.sampled_from([each for each in known if architecture in (None, each.architecture)])
+    of_i686 = st.builds(
+        Machine,
+        cpu_profile=st.sampled_from(CPU_PROFILES),
+        paging=st.sampled_from(("legacy", "pae")),
+    )
+    of_x86_64 = st.sampled_from(every_machine("x86_64"))
+    known = {"i686": of_i686, "x86_64": of_x86_64, None: st.one_of(of_i686, of_x86_64)}
+    return known[architecture]
 
 
 def paging_programs(
@@ -147,17 +150,22 @@ def paging_programs(
     return paging_programs_on(machine or Machine(), max_operations=max_operations)
 
 
-def stack_programs(*, max_operations: int = _OPERATIONS) -> SearchStrategy[Program]:
+def stack_programs(
+    *, machine: Machine | None = None, max_operations: int = _OPERATIONS
+) -> SearchStrategy[Program]:
     """Programs that take task stacks, give them back, overflow them and touch their guard pages.
 
     Args:
+        machine: what they are for; by default the simplest. It decides where the stacks are.
         max_operations: how many operations there are at most.
 
     Raises:
-        InvalidArgument: the kernel has no room for so many.
+        InvalidArgument: an argument is of another type, or the kernel has no room for so many.
     """
+    _check("machine", machine, Machine)
     check_operations(max_operations)
-    return stack_programs_of(max_operations)
+    values = PROTOCOL.images[(machine or Machine()).architecture]
+    return stack_programs_of(max_operations, values.area["stacks"])
 
 
 def fault_cases(
@@ -241,10 +249,12 @@ def task_cases(
         schedule: as for `task_programs`.
 
     Raises:
-        InvalidArgument: an argument is of another type, or no schedule.
+        InvalidArgument: an argument is of another type, or no schedule, or the image is not for the
+            machine.
     """
     _check("machine", machine, Machine)
     _check("image", image, ImageId)
+    _check_pair(machine, image)
     task_programs(schedule=schedule)
     return _task_cases(machine, image, schedule)
 
@@ -254,9 +264,9 @@ def _task_cases(
     draw: DrawFn, machine: Machine | None, image: ImageId | None, schedule: str | None
 ) -> Case:
     if machine is None:
-        machine = draw(machines())
+        machine = draw(machines(architecture=None if image is None else image.architecture))
     return Case(
-        image=default_image().id if image is None else image,
+        image=default_image(machine.architecture).id if image is None else image,
         machine=machine,
         memory_map=PLAIN_MAP,
         program=draw(task_programs(machine=machine, schedule=schedule)),
@@ -270,7 +280,7 @@ def _probing_cases(
 ) -> Case:
     if machine is None:
         machine = draw(machines(architecture=None if image is None else image.architecture))
-    program = stack_programs() if stacks else paging_programs(machine=machine)
+    program = stack_programs(machine=machine) if stacks else paging_programs(machine=machine)
     return Case(
         image=default_image(machine.architecture).id if image is None else image,
         machine=machine,

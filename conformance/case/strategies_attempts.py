@@ -20,8 +20,8 @@ __all__ = ["VECTORS", "Access", "accesses", "attempt_seeds"]
 _U32: Final = 0xFFFF_FFFF
 _ARENA: Final = PROTOCOL.boot["kernel_window"] + 0xC0_0000
 _GRANULE: Final = 0xFFF
-_KERNEL: Final = PROTOCOL.boot["kernel_window"] + (1 << 20)
-"""The kernel's first page: the image begins at 1 MiB."""
+_IMAGE: Final = 1 << 20
+"""Where the kernel's image begins, in its window."""
 
 _NEXT: Final = ARENA_PAGES // 2 + 1
 _NEEDS_ERROR_CODE: Final = (8, 10, 11, 12, 13, 14, 17, 21)
@@ -53,7 +53,8 @@ class Access:
         """The access."""
         ring = self.ring
         if self.kernel:
-            address = _KERNEL
+            values = PROTOCOL.images[space.machine.architecture]
+            address = values.boot["kernel_window"] + _IMAGE
             if self.access != "read":
                 ring = 3  # ring 0 would change the kernel itself
         else:

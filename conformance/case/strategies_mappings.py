@@ -62,7 +62,7 @@ class NewMapping:
             space.latest = address
             yield Map(address, self.frame, rights, self.invalidate)
             return
-        if not space.pae and not space.page_size_extensions:
+        if not space.wide and not space.page_size_extensions:
             space.page_size_extensions = True
             yield Control("page_size_extensions", value=True)
         address = space.slot(self.page // ARENA_PAGES)
@@ -155,7 +155,7 @@ class SetControl:
     def operations(self, space: ProbeSpace) -> Iterator[Operation]:
         """The change."""
         name = space.control_bit(self.bit)
-        if name == "page_size_extensions" and (self.value or space.pae or not space.large):
+        if name == "page_size_extensions" and (self.value or space.wide or not space.large):
             space.page_size_extensions = self.value
         yield Control(name, self.value)
 

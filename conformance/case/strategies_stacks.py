@@ -30,7 +30,6 @@ __all__ = ["stack_programs_of"]
 _PAGE: Final = PROTOCOL.constants["frame_size"]
 _OBJECT: Final = PROTOCOL.constants["task_stack_size"]
 _MOST: Final = PROTOCOL.constants["maximum_stacks"]
-_AREA: Final = PROTOCOL.area["stacks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,10 @@ _seeds: SearchStrategy[_Seed] = st.one_of(
     _overflow,
     *[_probe] * 4,
     st.builds(_FreeAddress, _STACK, _WRONG),
-    st.builds(StackFreeAddress, st.one_of(st.just(0), st.integers(0, 0xFFFF_FFFF))),
+    st.builds(
+        StackFreeAddress,
+        st.one_of(st.just(0), st.integers(0, 0xFFFF_FFFF), st.integers(0, (1 << 64) - 1)),
+    ),
     st.builds(StackFree, st.integers(0, 12)),
     st.builds(Overflow, st.integers(0, 12), st.sampled_from(_KINDS)),
 )
@@ -142,15 +144,18 @@ _ALLOCATIONS: Final = 5
 
 
 @st.composite
-def stack_programs_of(draw: DrawFn, most: int) -> Program:
-    """Programs of at most so many operations: some allocations first, then anything."""
+def stack_programs_of(draw: DrawFn, most: int, area: int) -> Program:
+    """Programs of at most so many operations: some allocations first, then anything.
+
+    The first stack's object is at the linear address `area`.
+    """
     stacks = draw(_COUNTS)
     seeds = draw_several(draw, _allocate, 0, min(_ALLOCATIONS, most))
     seeds += draw_several(draw, _seeds, 0, most - len(seeds))
-    return Program(_resolve(seeds, stacks)[:most], stacks)
+    return Program(_resolve(seeds, stacks, area)[:most], stacks)
 
 
-def _resolve(seeds: Iterable[_Seed], stacks: int) -> tuple[Operation, ...]:
+def _resolve(seeds: Iterable[_Seed], stacks: int, area: int) -> tuple[Operation, ...]:
     operations: list[Operation] = []
     allocations: list[int] = []
     for seed in seeds:
@@ -159,11 +164,11 @@ def _resolve(seeds: Iterable[_Seed], stacks: int) -> tuple[Operation, ...]:
             case _FreeEarlier(which):
                 operation = StackFree(_earlier(allocations, which))
             case _FreeAddress(stack, distance):
-                operation = StackFreeAddress(_address(stack, stacks, distance))
+                operation = StackFreeAddress(area + _offset(stack, stacks, distance))
             case _Overflow(which, how, size):
                 operation = Overflow(_earlier(allocations, which), how, size)
             case _Probe(stack, distance, access, size, ring, alignment_check):
-                address = _address(stack, stacks, distance)
+                address = area + _offset(stack, stacks, distance)
                 operation = Probe(address, access, size, ring, alignment_check)
                 if _reads_what_was_there(operation):
                     operations.append(replace(operation, access="write"))
@@ -185,10 +190,12 @@ def _earlier(allocations: list[int], which: int) -> int:
     return allocations[which % len(allocations)] if allocations else which
 
 
-def _address(stack: int, stacks: int, distance: int) -> int:
+def _offset(stack: int, stacks: int, distance: int) -> int:
     """So far from a stack of the pool: of the last ones, where the number is negative.
+
+    It is counted from the first one's object.
 
     Every pool has one stack too many here: what is behind its end.
     """
     number = max(0, stacks + stack) if stack < 0 else min(stack, stacks)
-    return _AREA + number * _OBJECT + distance
+    return number * _OBJECT + distance

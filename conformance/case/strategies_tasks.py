@@ -49,7 +49,6 @@ __all__ = ["STEPS_OF_ITERATION", "executions", "task_programs_on"]
 
 _PAGE: Final = PROTOCOL.constants["frame_size"]
 _OBJECT: Final = PROTOCOL.constants["task_stack_size"]
-_AREA: Final = PROTOCOL.area["stacks"]
 _KINDS: Final = tuple(PROTOCOL.enums["compute_kind"].values())
 
 STEPS_OF_ITERATION: Final = {
@@ -130,19 +129,22 @@ _own: SearchStrategy[_Seed] = st.one_of(
     st.just(Exit()),
     st.just(Tick()),
 )
-_stack: SearchStrategy[_Seed] = st.one_of(
-    st.just(StackAllocate()),
-    st.builds(
-        lambda stack, edge, access, ring: Probe(_AREA + stack * _OBJECT + edge, access, 4, ring),
-        _STACK,
-        _EDGES,
-        st.sampled_from(("write", "read")),
-        st.sampled_from((0, 3)),
-    ),
-    _earlier(StackFree(0), StackAllocate),
-    _earlier(st.builds(Overflow, st.just(0), _OVERFLOWS, _ARRAYS), StackAllocate),
-    st.builds(lambda stack: StackFreeAddress(_AREA + stack * _OBJECT), _STACK),
-)
+
+
+def _stack(area: int) -> SearchStrategy[_Seed]:
+    return st.one_of(
+        st.just(StackAllocate()),
+        st.builds(
+            lambda stack, edge, access, ring: Probe(area + stack * _OBJECT + edge, access, 4, ring),
+            _STACK,
+            _EDGES,
+            st.sampled_from(("write", "read")),
+            st.sampled_from((0, 3)),
+        ),
+        _earlier(StackFree(0), StackAllocate),
+        _earlier(st.builds(Overflow, st.just(0), _OVERFLOWS, _ARRAYS), StackAllocate),
+        st.builds(lambda stack: StackFreeAddress(area + stack * _OBJECT), _STACK),
+    )
 
 
 def _computation(schedule: str) -> SearchStrategy[_Seed]:
@@ -162,7 +164,8 @@ def task_programs_on(draw: DrawFn, machine: Machine, schedule: str, most: int) -
     """Programs of at most about so many operations, each list counted by itself."""
     computation, paging = _computation(schedule), paging_programs_on(machine, max_operations=4)
     bodies = draw(st.integers(1, 4))
-    fragments = _fragments(computation, paging)
+    stack = _stack(PROTOCOL.images[machine.architecture].area["stacks"])
+    fragments = _fragments(computation, paging, stack)
     lists = [_main(draw, fragments, bodies, most)]
     for body in range(bodies):
         drawn = [each for part in draw_several(draw, fragments, 0, most // 2) for each in part]
@@ -187,7 +190,9 @@ _PRIORITIES: Final = st.sampled_from((0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 4))
 
 
 def _fragments(
-    computation: SearchStrategy[_Seed], paging: SearchStrategy[Program]
+    computation: SearchStrategy[_Seed],
+    paging: SearchStrategy[Program],
+    stack: SearchStrategy[_Seed],
 ) -> SearchStrategy[_Fragment]:
     def alone(seeds: SearchStrategy[_Seed]) -> SearchStrategy[_Fragment]:
         return seeds.map(lambda seed: (seed,))
@@ -200,7 +205,7 @@ def _fragments(
         alone(computation),
         alone(_own),
         alone(computation),
-        alone(_stack),
+        alone(stack),
         alone(st.just(OverflowOwn())),
         alone(_wait),
         alone(computation),

@@ -37,7 +37,6 @@ __all__ = [
 
 _SIZES: Final = (1, 2, 4)
 _GIB_4: Final = 1 << 32
-_WORD: Final = 4
 
 
 def _in_idt(vector: str) -> int:
@@ -67,6 +66,12 @@ _RAISED: Final = {
     "privileged_gate": ("general_protection", 13 << 3 | 1 << 1),
     "alignment_check": ("alignment_check", 0),
 }
+# Where 64-bit mode is different: it has no INTO and no BOUND, and no task gates (6.14.1).
+_RAISED_IN_64_BIT_MODE: Final = _RAISED | {
+    "overflow": ("invalid_opcode", 0),
+    "bound_range": ("invalid_opcode", 0),
+    "short_task": ("general_protection", _in_idt("vector_short_task")),
+}
 _IN_RING_3: Final = ("privileged_instruction", "privileged_gate", "alignment_check")
 # Vectors that have an error code, which INT n would not push.
 _NO_SOFTWARE_INTERRUPT: Final = (8, 10, 11, 12, 13, 14, 17, 21)
@@ -93,11 +98,11 @@ def access_memory(performance: Performance, operation: Probe) -> None:
     if operation.access == "execute":
         call = place(setting, "fault_at_user_call" if user else "fault_at_call")
         push = Access("write", user, operation.alignment_check)
-        pushed = reach(performance, push, call.esp - _WORD, _WORD)
+        pushed = reach(performance, push, call.esp - setting.word, setting.word)
         if isinstance(pushed, Fault):
             return _attempt(performance, push, pushed, call)
         # The call has pushed its return address by the time of the fetch.
-        at = replace(call, eip=address, esp=call.esp - _WORD)
+        at = replace(call, eip=address, esp=call.esp - setting.word)
         return _attempt(performance, access, execute(performance, access, address), at)
     prefix = "fault_at_user_" if user else "fault_at_"
     at = place(setting, f"{prefix}{operation.access}_{size}")
@@ -108,7 +113,7 @@ def access_segment(performance: Performance, operation: Segment) -> None:
     """`segment`."""
     setting = performance.world.setting
     size, limit = operation.size, operation.limit
-    if setting.paging == "4-level":
+    if setting.long_mode:
         return performance.reject("no_feature")
     if operation.access == "execute":
         return performance.reject("bad_value")
@@ -134,13 +139,15 @@ def access_segment(performance: Performance, operation: Segment) -> None:
 def raise_exception(performance: Performance, operation: Raise) -> None:
     """`raise`."""
     world, cause = performance.world, operation.cause
-    vector, error_code = _RAISED[cause]
+    in_64_bit_mode = world.setting.long_mode
+    vector, error_code = (_RAISED_IN_64_BIT_MODE if in_64_bit_mode else _RAISED)[cause]
+    rule = (rules.RAISED_IN_64_BIT_MODE if in_64_bit_mode else rules.RAISED)[cause]
     cr2 = world.cr2 if vector == "double_fault" else 0
     if cause in _IN_RING_3:
         at = user_place(world.setting, f"fault_at_user_{cause}")
     else:
         at = probe_place(world.setting, f"fault_at_raise_{cause}")
-    _faults(performance, Fault(vector, rules.RAISED[cause], error_code, cr2), at)
+    _faults(performance, Fault(vector, rule, error_code, cr2), at)
 
 
 def interrupt(performance: Performance, operation: Interrupt) -> None:

@@ -14,8 +14,9 @@ from conformance.protocol import PROTOCOL
 
 __all__ = ["Place", "attempted", "deliver", "kernel_may_write", "probe_place", "user_place"]
 
-_WORD = 4
 _SUPERVISOR_WRITE = Access("write")
+_INTERRUPT_STACKS = ("double_fault", "page_fault", "nmi")
+"""In x86_64 these have stacks of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def deliver(performance: Performance, fault: Fault, place: Place) -> Rule:
     """
     world = performance.world
     page_faults = [fault.cr2] if fault.vector == "page_fault" else []
-    while (missing := _failing_push(world, place)) is not None:
+    while (missing := _failing_push(world, fault, place)) is not None:
         page_faults.append(missing)
         if fault.vector == "page_fault":
             # A page fault while one is delivered (table 6-5). Each of them has written CR2.
@@ -97,17 +98,22 @@ def attempted(performance: Performance, outcome: str, rule: Rule, value: int = 0
     performance.show("attempted", rule, outcome=code, value=value)
 
 
-def _failing_push(world: World, place: Place) -> int | None:
+def _failing_push(world: World, fault: Fault, place: Place) -> int | None:
     """Where the first push faults, if it does.
 
-    What is pushed, up to 16 bytes, never begins in one page and ends in another: ring 0 runs out
+    What is pushed, up to 48 bytes, never begins in one page and ends in another: ring 0 runs out
     of a stack at a page's start, or is in a page where nothing can be pushed.
     """
     start, end = world.setting.probe_stack
+    if world.setting.long_mode and fault.vector in _INTERRUPT_STACKS:
+        return None
     if place.cpl or start < place.esp <= end:
         # Ring 3 changes to a kernel stack, and that and the probe stack are always there.
         return None
-    first = place.esp - _WORD
+    setting = world.setting
+    # In 64-bit mode the stack is aligned first (6.14.2).
+    aligned = place.esp & -16 if setting.long_mode else place.esp
+    first = aligned - setting.word
     return None if kernel_may_write(world, first) else first
 
 

@@ -15,7 +15,8 @@ from conformance.protocol import PROTOCOL
 
 __all__ = ["overflow_own", "overflow_stack"]
 
-_WORD: Final = 4
+_HALF_A_WORD: Final = 2
+_STRING_WORD: Final = 4
 _SUPERVISOR_WRITE: Final = Access("write")
 _STRING_WRITES: Final = 2048
 _SIZES: Final = {"array": (4, 3 * PAGE), "recursion": (8, 1024)}
@@ -27,11 +28,11 @@ def overflow_stack(performance: Performance, operation: Overflow, stack: int) ->
     how, size = operation.how, operation.size
     if how in _SIZES:
         least, most = _SIZES[how]
-        if size % _WORD or not least <= size <= most:
+        if size % _STRING_WORD or not least <= size <= most:
             return performance.reject("bad_size")
     bottom = performance.world.setting.stack_area + stack * STACK_SIZE + PAGE
     # It may reach over the guard page, into the object below.
-    if how == "array" and performance.world.is_of_task(bottom + PAGE - size, _WORD):
+    if how == "array" and performance.world.is_of_task(bottom + PAGE - size, _STRING_WORD):
         code = PROTOCOL.code("stack_failure", "used_by_task")
         return performance.show("stack_rejected", address=0, reason=code)
     result = _overflow(performance, how, bottom, size)
@@ -69,35 +70,36 @@ def _overflow(performance: Performance, how: str, bottom: int, size: int) -> Res
         case "string":
             return _string(performance, top, probe_top)
         case "straddle":
-            return _write(performance, how, bottom - _WORD // 2, probe_top)
+            return _write(performance, how, bottom - _HALF_A_WORD, probe_top)
         case _:
             return _pushes(performance, how, top)
 
 
 def _pushes(performance: Performance, how: str, top: int) -> Result:
     """One push after the other."""
-    esp = _floor(performance.world, top)
-    return _write(performance, how, esp - _WORD, esp)
+    esp, word = _floor(performance.world, top), performance.world.setting.word
+    return _write(performance, how, esp - word, esp, word)
 
 
 def _recursion(performance: Performance, top: int, size: int) -> Result:
+    word = performance.world.setting.word
     esp, floor = top, _floor(performance.world, top)
-    while esp - _WORD >= floor:
-        esp -= _WORD + size
+    while esp - word >= floor:
+        esp -= word + size
         if esp < floor:
             return _write(performance, "recursion_touch", esp, esp)
-    return _write(performance, "recursion_call", esp - _WORD, esp)
+    return _write(performance, "recursion_call", esp - word, esp, word)
 
 
 def _string(performance: Performance, top: int, esp: int) -> Result:
-    lowest = max(_floor(performance.world, top), top - _STRING_WRITES * _WORD)
-    return _write(performance, "string", lowest - _WORD, esp)
+    lowest = max(_floor(performance.world, top), top - _STRING_WRITES * _STRING_WORD)
+    return _write(performance, "string", lowest - _STRING_WORD, esp)
 
 
 def _floor(world: World, top: int) -> int:
     """How far down from the top of a stack ring 0 may write: pages without a gap."""
     floor = top
-    while kernel_may_write(world, floor - _WORD):
+    while kernel_may_write(world, floor - 1):
         floor -= PAGE
     return floor
 
@@ -106,7 +108,9 @@ def _at(performance: Performance, how: str, esp: int) -> Place:
     return Place(performance.world.setting.symbol(f"fault_at_overflow_{how}"), esp)
 
 
-def _write(performance: Performance, how: str, address: int, esp: int) -> Result:
-    """Ring 0 writes a word."""
-    outcome = reach(performance, _SUPERVISOR_WRITE, address, _WORD)
+def _write(
+    performance: Performance, how: str, address: int, esp: int, size: int = _STRING_WORD
+) -> Result:
+    """Ring 0 writes."""
+    outcome = reach(performance, _SUPERVISOR_WRITE, address, size)
     return (outcome, _at(performance, how, esp)) if isinstance(outcome, Fault) else None

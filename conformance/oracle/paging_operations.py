@@ -193,7 +193,7 @@ def _is_mapped(world: World, address: int) -> bool:
 def _has_level(world: World, level: str, address: int) -> bool:
     if level == "page_table":
         return not _is_large(world, address)
-    return level == "page_directory" or world.setting.wide
+    return level == "page_directory" or world.setting.pae
 
 
 def _writable(setting: Setting, level: str, entry: int) -> int:

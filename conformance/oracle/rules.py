@@ -54,6 +54,9 @@ INSTRUCTION_LENGTH: Final = _sdm("instruction length", "6.15, #GP")
 SOFTWARE_INTERRUPT: Final = _sdm("software interrupt", "6.4.2")
 PAGE_FAULT_TWICE: Final = _sdm("double fault: page fault while one is delivered", "6.15, #DF")
 CONTRIBUTORY_TWICE: Final = _sdm("double fault: contributory exceptions", "6.15, #DF")
+IDT_ENTRY_IN_64_BIT_MODE: Final = _sdm(
+    "error code of an IDT entry in 64-bit mode", "6.13", sweeping=True
+)
 RAISED: Final = {
     "divide_error": _sdm("divide error", "6.15, #DE"),
     "debug": _sdm("trap flag", "17.3.1.4"),
@@ -75,3 +78,15 @@ RAISED: Final = {
     "alignment_check": _sdm("alignment check", "6.15, #AC"),
 }
 """By the protocol's `raise_cause`."""
+
+RAISED_IN_64_BIT_MODE: Final = RAISED | {
+    "overflow": RAISED["invalid_opcode"],
+    "bound_range": RAISED["invalid_opcode"],
+    # What these have in common is the one thing about them that 64-bit mode changes: how an entry's
+    # number is found from what is now twice as long.
+    "short_task": IDT_ENTRY_IN_64_BIT_MODE,
+    "absent_gate": IDT_ENTRY_IN_64_BIT_MODE,
+    "gate_beyond_limit": IDT_ENTRY_IN_64_BIT_MODE,
+    "privileged_gate": IDT_ENTRY_IN_64_BIT_MODE,
+}
+"""The same, where 64-bit mode is different."""

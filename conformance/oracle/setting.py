@@ -106,6 +106,16 @@ class Setting:
         return self.paging != "legacy"
 
     @property
+    def long_mode(self) -> bool:
+        """The kernel runs in 64-bit mode."""
+        return self.paging == "4-level"
+
+    @property
+    def word(self) -> int:
+        """Bytes that a push takes."""
+        return 8 if self.long_mode else 4
+
+    @property
     def no_execute(self) -> bool:
         """The kernel sets IA32_EFER.NXE at start-up."""
         return self.wide and Feature.NX in self.features

@@ -1,6 +1,6 @@
 """How linear addresses are translated, and what a translation allows (SDM vol. 3, chapter 4).
 
-32-bit paging is section 4.3, PAE paging 4.4. Nothing here changes any state.
+32-bit paging is section 4.3, PAE paging 4.4, 4-level paging 4.5. Nothing here changes any state.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from conformance.oracle.address_space import (
     USER_MODE,
     WRITABLE,
     PagingStructures,
+    entry_address,
 )
 from conformance.oracle.control import ControlRegisters
 from conformance.oracle.expectation import Rule
@@ -31,6 +32,8 @@ _MIB_2: Final = 1 << 21
 # Reserved bits, for a MAXPHYADDR of 40 (see control.PDPTE_RESERVED).
 _LEGACY_LARGE_RESERVED: Final = 1 << 21  # table 4-4
 _PAE_RESERVED: Final = (1 << 63) - (1 << 40)  # tables 4-9 to 4-11: bits 62:MAXPHYADDR
+_FOUR_LEVEL_RESERVED: Final = (1 << 52) - (1 << 40)  # tables 4-17 to 4-19: bits 51:MAXPHYADDR
+_FOUR_LEVEL_LARGE_RESERVED: Final = _FOUR_LEVEL_RESERVED | (1 << 21) - (1 << 13)  # table 4-17
 _PAE_LARGE_RESERVED: Final = _PAE_RESERVED | (1 << 21) - (1 << 13)  # table 4-9: bits 20:13 too
 
 
@@ -116,21 +119,24 @@ def walk(
         if not register & PRESENT:
             return ends(rules.NOT_PRESENT)
         address = (register & _FRAME) + (linear >> 21 & 0x1FF) * 8
-        unless_enabled = 0 if control.no_execute else EXECUTE_DISABLE
         reserved, large_reserved = _PAE_RESERVED, _PAE_LARGE_RESERVED
-        large_size, table_mask = _MIB_2, 0x1FF
+    elif setting.wide:
+        # Programs cannot change the two levels above it, which allow everything that is allowed at
+        # all.
+        address = entry_address(setting, "page_directory", linear)
+        reserved, large_reserved = _FOUR_LEVEL_RESERVED, _FOUR_LEVEL_LARGE_RESERVED
     else:
         address = setting.tables[0] + (linear >> 22) * 4
-        unless_enabled = 0
         reserved, large_reserved = 0, _LEGACY_LARGE_RESERVED
-        large_size, table_mask = _MIB_4, 0x3FF
+    unless_enabled = EXECUTE_DISABLE if setting.wide and not control.no_execute else 0
+    large_size, table_mask = (_MIB_2, 0x1FF) if setting.wide else (_MIB_4, 0x3FF)
 
     # The PDE. With 32-bit paging its PS flag means nothing unless CR4.PSE is set.
     cached = cached_directory_entry
     upper = structures.read(address) if cached is None else cached
     if not upper & PRESENT:
         return ends(rules.NOT_PRESENT)
-    large = bool(upper & LARGE and (setting.pae or control.page_size_extensions))
+    large = bool(upper & LARGE and (setting.wide or control.page_size_extensions))
     if upper & ((large_reserved if large else reserved) | unless_enabled):
         return ends(rules.RESERVED_BIT)
     if cached is None:
@@ -200,7 +206,7 @@ def error_code(
         code |= 1 << 2  # U/S
     if obstacle is rules.RESERVED_BIT:
         code |= 1 << 3  # RSVD
-    tells_fetches = control.supervisor_execution or (setting.pae and control.no_execute)
+    tells_fetches = control.supervisor_execution or (setting.wide and control.no_execute)
     if access.kind == "execute" and tells_fetches:
         code |= 1 << 4  # I/D
     return code

@@ -18,7 +18,7 @@ _QEMU = """\
 #!/bin/sh
 # Runs the case on QEMU; the kernel's trace comes out in trace-qemu.bin. The exit status is 1.
 cd "$(dirname "$0")" || exit
-exec "${{QEMU:-qemu-system-i386}}" -nodefaults -display none -M pc -accel tcg -cpu {cpu} -m {ram} \\
+exec "${{QEMU:-{qemu}}}" -nodefaults -display none -M pc -accel tcg -cpu {cpu} -m {ram} \\
     -bios rom.bin -debugcon file:trace-qemu.bin -device isa-debug-exit,iobase=0xf4
 """
 _BOCHS = """\
@@ -42,7 +42,7 @@ _README = """\
 One case of the conformance harness, to run without it.
 
 rom.bin       512 KiB that end at 4 GiB: boot loader, kernel {image} and the case
-run-qemu.sh   runs it on QEMU  (QEMU=/path/to/qemu-system-i386 ./run-qemu.sh)
+run-qemu.sh   runs it on QEMU  (QEMU=/path/to/{qemu} ./run-qemu.sh)
 run-bochs.sh  runs it on Bochs (BOCHS=/path/to/bochs ./run-bochs.sh)
 expected.txt  the events that the trace should have
 case.json     the case itself: conformance replay case.json
@@ -70,7 +70,8 @@ def write_reproducer(folder: Path, case: Case, image: Image, expectation: Expect
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rom.bin").write_bytes(image.rom(encode_payload(case, echo=True)))
     ram, profile = case.machine.ram_mib, case.machine.cpu_profile
-    readme = _README.format(image=f"{image.name} {image.id.sha256[:12]}")
+    binary, cpus = qemu.engine_for(case.machine)
+    readme = _README.format(image=f"{image.name} {image.id.sha256[:12]}", qemu=binary)
     if expectation.choices:
         rules = {f"- {each.rule.name} ({each.rule.source})\n": None for each in expectation.choices}
         readme += _CHOICES + "".join(rules)
@@ -80,7 +81,7 @@ def write_reproducer(folder: Path, case: Case, image: Image, expectation: Expect
         "case.json": dump_case(case),
         "expected.txt": "".join(f"{event}\n" for event in expected),
         "bochsrc": _BOCHSRC.format(ram=ram, cpu=bochs.CPUS[profile]),
-        "run-qemu.sh": _QEMU.format(ram=f"{ram}M", cpu=qemu.CPUS[profile]),
+        "run-qemu.sh": _QEMU.format(ram=f"{ram}M", cpu=cpus[profile], qemu=binary),
         "run-bochs.sh": _BOCHS,
     }
     for name, text in texts.items():

@@ -24,8 +24,9 @@ class Symbols:
 
     def __init__(self, symbols: Mapping[str, int] | None = None) -> None:
         named = {} if symbols is None else symbols
-        window = PROTOCOL.boot["kernel_window"]
         size = PROTOCOL.boot["kernel_window_size"]
+        start = named.get("kernel_image_start", PROTOCOL.boot["kernel_window"])
+        window = start - start % size
         # Of several at one address, the place of a fault says the most.
         ordered = sorted(
             (address, not name.startswith(_PLACE), name)

@@ -13,6 +13,7 @@ from conformance.case.fixtures import load_fixture, map_names
 from conformance.case.image import IMAGES, ImageId
 from conformance.case.importers import import_map
 from conformance.case.memory_map import MemoryMap
+from conformance.engine.finding import load_record
 from conformance.engine.harness import Harness
 from conformance.errors import ConformanceError
 from conformance.pytest_plugin import run_state
@@ -57,12 +58,16 @@ def _known(config: pytest.Config) -> list[ParameterSet]:
 
 @pytest.fixture
 def image_id(request: pytest.FixtureRequest, conformance_harness: Harness) -> ImageId:
-    """The image for the test's `architecture` or `machine`; without either, that for i686."""
+    """The image for what the test is about; for i686 where it does not say."""
     assert conformance_harness.runner  # it has been set up, and with it the images
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    machine = parameters.get("machine")
-    architecture = IMAGES[0] if machine is None else machine.architecture
-    return run_state(request.config).image_id(parameters.get("architecture", architecture))
+    architecture = parameters.get("architecture")
+    machine = parameters.get("machine") or getattr(parameters.get("setting"), "machine", None)
+    if machine is not None:
+        architecture = machine.architecture
+    if parameters.get("known_divergence") is not None:
+        architecture = load_record(parameters["known_divergence"].case).case.image.architecture
+    return run_state(request.config).image_id(architecture or IMAGES[0])
 
 
 @pytest.fixture

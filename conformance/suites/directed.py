@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 
 from conformance import Case, Machine, Map, Operation, Probe, Program, Rights
 from conformance.case.image import ImageId
-from conformance.case.machine import PAGING_MODES
+from conformance.case.machine import every_machine
 from conformance.case.memory_map import PLAIN_MAP
-from conformance.case.processor import CPU_PROFILES, Feature
+from conformance.case.processor import Feature
 from conformance.case.strategies import PROBED_REGIONS
-from conformance.protocol import PROTOCOL
+from conformance.protocol import PROTOCOL, ImageValues
 
 __all__ = [
+    "I686_MACHINES",
     "MACHINES",
     "PAGE",
     "PROBE",
@@ -23,17 +24,20 @@ __all__ = [
     "case_of",
     "machine_name",
     "mapped_pages",
+    "values_of",
 ]
 
 PROBE = PROTOCOL.area["probe"]
 SLOT = PROTOCOL.constants["probe_slot_size"]
 PAGE = PROTOCOL.constants["frame_size"]
 
-MACHINES = tuple(
-    Machine(cpu_profile=cpu_profile, paging=paging)
-    for paging in PAGING_MODES
-    for cpu_profile in CPU_PROFILES
-)
+MACHINES = every_machine()
+I686_MACHINES = every_machine("i686")
+
+
+def values_of(machine: Machine) -> ImageValues:
+    """The protocol's constants, as the image for a machine has them."""
+    return PROTOCOL.images[machine.architecture]
 
 
 def machine_name(machine: Machine) -> str:
@@ -52,7 +56,7 @@ def case_of(
 def all_rights(machine: Machine) -> list[Rights]:
     """Every combination of rights that a page can have."""
     known = [Rights.WRITABLE, Rights.USER]
-    if machine.paging == "pae" and Feature.NX in machine.features:
+    if machine.paging != "legacy" and Feature.NX in machine.features:
         known.append(Rights.NO_EXECUTE)
     chosen = itertools.product((False, True), repeat=len(known))
     return [Rights(sum(itertools.compress(known, each))) for each in chosen]

@@ -35,7 +35,7 @@ def mapping(machine: Machine, rights: Rights) -> Iterator[Operation]:
 
 
 def reserved_bits() -> Iterator[tuple[Machine, str, Rights, int]]:
-    """Machine, level, LARGE or nothing, and a bit that is reserved there (SDM vol. 3, 4.3, 4.4).
+    """Machine, level, LARGE or nothing, and a bit that is reserved there (SDM vol. 3, 4.3 to 4.5).
 
     Bits 39:36 are left out: whether they are reserved is the processor's MAXPHYADDR.
     """
@@ -43,7 +43,8 @@ def reserved_bits() -> Iterator[tuple[Machine, str, Rights, int]]:
         if machine.paging == "legacy":
             yield machine, "page_directory", LARGE, 21
             continue
-        high = [40, 51, 52, 62]
+        # With 4-level paging bits 62:52 are ignored (4.5).
+        high = [40, 51, 52, 62] if machine.paging == "pae" else [40, 51]
         if Feature.NX not in machine.features:
             high.append(63)
         for level, bit in itertools.product(("page_table", "page_directory"), high):

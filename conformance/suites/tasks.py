@@ -40,12 +40,14 @@ def task_case(
         image: the kernel.
         main: what the main task does.
         bodies: what the others do.
-        machine: by default the simplest.
+        machine: by default the smallest for the image.
         stacks: for tasks, and for others.
         scheduling: what a Program says about it.
     """
     program = Program((*main, *_with_markers(bodies)), stacks, **scheduling)
-    return Case(image, machine or Machine(), PLAIN_MAP, program, TASK_REGIONS)
+    return Case(
+        image, machine or Machine.smallest(image.architecture), PLAIN_MAP, program, TASK_REGIONS
+    )
 
 
 def _with_markers(bodies: Iterable[Iterable[Operation]]) -> Iterator[Operation]:

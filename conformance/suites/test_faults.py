@@ -35,6 +35,7 @@ from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
 from conformance.suites.directed import (
+    I686_MACHINES,
     MACHINES,
     PAGE,
     PROBE,
@@ -44,6 +45,7 @@ from conformance.suites.directed import (
     case_of,
     machine_name,
     mapped_pages,
+    values_of,
 )
 from conformance.suites.entries import ALL, LARGE, PRESENT, mapping, reserved_bits, watched_flags
 from conformance.suites.permissions import SETTINGS, Setting
@@ -54,8 +56,7 @@ from conformance.suites.segments import (
     accesses_through_a_flat_stack_segment,
 )
 
-KERNEL = PROTOCOL.boot["kernel_window"] + (1 << 20)
-PAE_MACHINES = [machine for machine in MACHINES if machine.paging == "pae"]
+PAE_MACHINES = [machine for machine in I686_MACHINES if machine.paging == "pae"]
 
 HANGS = "reserved_control_bit"
 CAUSES = [cause for cause in PROTOCOL.enums["raise_cause"].values() if cause != HANGS]
@@ -104,9 +105,10 @@ def test_kernel_page(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """Ring 3 cannot touch the kernel; ring 0 can read it."""
+    kernel = values_of(machine).boot["kernel_window"] + (1 << 20)
     operations = [
-        *(Probe(KERNEL, access, ring=3) for access in PROTOCOL.enums["access_kind"].values()),
-        *(Probe(KERNEL + PAGE - size, "read", size) for size in (1, 2, 4)),
+        *(Probe(kernel, access, ring=3) for access in PROTOCOL.enums["access_kind"].values()),
+        *(Probe(kernel + PAGE - size, "read", size) for size in (1, 2, 4)),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -122,7 +124,7 @@ def test_exception(
 
 def test_reserved_control_bit(differential_test: DifferentialTest, image_id: ImageId) -> None:
     """MOV CR4 with a reserved bit; on one machine only, since an engine may hang in it."""
-    differential_test.check(case_of(image_id, MACHINES[0], [Raise(HANGS)]))
+    differential_test.check(case_of(image_id, I686_MACHINES[0], [Raise(HANGS)]))
 
 
 @on_every_machine
@@ -380,6 +382,7 @@ def test_rejected(
     differential_test.check(case_of(image_id, machine, REJECTED[reason]))
 
 
+@pytest.mark.usefixtures("architecture")
 def test_generated(differential_test: DifferentialTest, image_id: ImageId) -> None:
     """Generated programs, on all machines."""
     differential_test.explore(fault_cases(image=image_id))

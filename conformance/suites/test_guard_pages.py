@@ -24,9 +24,8 @@ from conformance.case.image import ImageId
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
-from conformance.suites.directed import MACHINES, PAGE, case_of, machine_name
+from conformance.suites.directed import MACHINES, PAGE, case_of, machine_name, values_of
 
-AREA = PROTOCOL.area["stacks"]
 OBJECT = PROTOCOL.constants["task_stack_size"]
 MOST = PROTOCOL.constants["maximum_stacks"]
 OPERATIONS = PROTOCOL.constants["maximum_operations"]
@@ -46,6 +45,11 @@ REJECTED_SIZES = [
 ]
 
 on_every_machine = pytest.mark.parametrize("machine", MACHINES, ids=machine_name)
+
+
+def area_of(machine: Machine) -> int:
+    """Where the first stack's object is."""
+    return values_of(machine).area["stacks"]
 
 
 @pytest.mark.parametrize("stacks", [0, 1, 2, 31, 32, 33, 300])
@@ -77,7 +81,7 @@ def test_edges_of_the_largest_pool(
 ) -> None:
     """The guard pages and the edges of the first and the last stacks of the largest pool."""
     operations = [
-        Probe(AREA + number * OBJECT + offset, "write", ring=ring)
+        Probe(area_of(machine) + number * OBJECT + offset, "write", ring=ring)
         for number in (0, 1, MOST // 2, MOST - 2, MOST - 1)
         for offset in (0, PAGE - 4, PAGE, OBJECT - 4)
         for ring in (0, 3)
@@ -90,20 +94,21 @@ def test_what_cannot_be_freed(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """Foreign, misaligned, free, and twice the same; and nothing of it changes the pool."""
-    last = AREA + 2 * OBJECT
+    area = area_of(machine)
+    last = area + 2 * OBJECT
     operations = [
         StackAllocate(),
         StackAllocate(),
-        *(StackFreeAddress(address) for address in (0, AREA - OBJECT, AREA - 1, AREA + 3 * OBJECT)),
-        *(StackFreeAddress(address) for address in (0xFFFF_FFFF, AREA + (1 << 32))),
-        StackFreeAddress(PROTOCOL.boot["kernel_window"]),
-        *(StackFreeAddress(AREA + offset) for offset in (1, 4, PAGE, OBJECT - 1, OBJECT + PAGE)),
+        *(StackFreeAddress(address) for address in (0, area - OBJECT, area - 1, area + 3 * OBJECT)),
+        *(StackFreeAddress(address) for address in (0xFFFF_FFFF, area ^ 1 << 32)),
+        StackFreeAddress(values_of(machine).boot["kernel_window"]),
+        *(StackFreeAddress(area + offset) for offset in (1, 4, PAGE, OBJECT - 1, OBJECT + PAGE)),
         *(StackFreeAddress(address) for address in (last, last + 4)),
         *(StackFree(number) for number in (2, 40, 0xFFFF_FFFF)),
         StackFree(0),
         StackFree(0),
-        StackFreeAddress(AREA),
-        StackFreeAddress(AREA + OBJECT),
+        StackFreeAddress(area),
+        StackFreeAddress(area + OBJECT),
         StackFree(1),
         StackAllocate(),
         StackAllocate(),
@@ -125,7 +130,8 @@ def test_overflow(
     stack: int,
 ) -> None:
     """A stack overflows, and its neighbours are as they were."""
-    tops = [AREA + number * OBJECT + OBJECT - 4 for number in range(3)]
+    area = area_of(machine)
+    tops = [area + number * OBJECT + OBJECT - 4 for number in range(3)]
     neighbours = [top for number, top in enumerate(tops) if number != stack]
     operations = [
         *[StackAllocate()] * 3,
@@ -134,18 +140,20 @@ def test_overflow(
         *(Probe(top) for top in neighbours),
         # The guard page is still there.
         Overflow(stack, how, size),
-        Probe(AREA + stack * OBJECT, "write"),
+        Probe(area + stack * OBJECT, "write"),
     ]
     differential_test.check(case_of(image_id, machine, operations, stacks=3))
 
 
+@pytest.mark.usefixtures("architecture")
 @pytest.mark.parametrize(("how", "size"), REJECTED_SIZES)
 def test_overflow_of_an_impossible_size(
     differential_test: DifferentialTest, image_id: ImageId, how: str, size: int
 ) -> None:
     """Sizes that the kernel rejects."""
     operations = [StackAllocate(), Overflow(0, how, size)]
-    differential_test.check(case_of(image_id, Machine(), operations, stacks=1))
+    machine = Machine.smallest(image_id.architecture)
+    differential_test.check(case_of(image_id, machine, operations, stacks=1))
 
 
 @on_every_machine
@@ -176,7 +184,7 @@ def test_guard_pages(
     for number, access, ring in itertools.product(
         sorted({0, stacks - 1}), ("write", "read"), (0, 3)
     ):
-        stack = AREA + number * OBJECT
+        stack = area_of(machine) + number * OBJECT
         operations += [
             Probe(stack, access, ring=ring),
             Probe(stack + PAGE - 4, access, ring=ring),
@@ -190,6 +198,7 @@ def test_guard_pages(
     differential_test.check(case_of(image_id, machine, operations, stacks=stacks))
 
 
+@pytest.mark.usefixtures("architecture")
 def test_generated(differential_test: DifferentialTest, image_id: ImageId) -> None:
     """Generated programs, on all machines."""
     differential_test.explore(guard_page_cases(image=image_id))

@@ -41,11 +41,10 @@ from conformance.case.image import ImageId
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
-from conformance.suites.directed import MACHINES, PAGE, PROBE, machine_name
+from conformance.suites.directed import MACHINES, PAGE, PROBE, machine_name, values_of
 from conformance.suites.task_lists import COOPERATION, DEADLOCKS, PRIORITIES, REJECTED, Lists
 from conformance.suites.tasks import KINDS, by_schedule, in_every_schedule, task_case
 
-AREA = PROTOCOL.area["stacks"]
 OBJECT = PROTOCOL.constants["task_stack_size"]
 MOST_TASKS = PROTOCOL.constants["maximum_tasks"]
 MOST_ITERATIONS = PROTOCOL.constants["maximum_iterations"]
@@ -223,7 +222,7 @@ def test_stacks_of_tasks(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine, schedule: str
 ) -> None:
     """Nobody else frees, overflows or writes to a task's stack while it has one."""
-    first = AREA + OBJECT
+    first = values_of(machine).area["stacks"] + OBJECT
     misuse = [
         StackFreeAddress(first),
         StackFreeAddress(first + PAGE),
@@ -265,7 +264,13 @@ def test_own_stack_overflows(
 ) -> None:
     """A task overflows its own stack and goes on; its neighbours have not noticed."""
     body = [Compute("flags", 2), OverflowOwn(), Yield(), OverflowOwn(), Compute("string", 1)]
-    main = [*[Spawn(0)] * 3, Yield(), Probe(AREA, "write"), Join(1), OverflowOwn()]
+    main = [
+        *[Spawn(0)] * 3,
+        Yield(),
+        Probe(values_of(machine).area["stacks"], "write"),
+        Join(1),
+        OverflowOwn(),
+    ]
     case = task_case(image_id, main, body, machine=machine, **by_schedule(schedule))
     differential_test.check(case)
 
@@ -337,8 +342,10 @@ def test_triple_fault_of_a_task(
 
 
 @in_every_schedule
-def test_generated(differential_test: DifferentialTest, image_id: ImageId, schedule: str) -> None:
-    """Generated programs, on all machines."""
+def test_generated(
+    differential_test: DifferentialTest, image_id: ImageId, architecture: str, schedule: str
+) -> None:
+    """Generated programs, on all machines of an image."""
     differential_test.explore(task_cases(image=image_id, schedule=schedule))
 
 

@@ -36,6 +36,26 @@ def test_codes_and_names_are_each_others_inverse() -> None:
             assert PROTOCOL.code(enum, name) == code
 
 
+def test_an_image_has_constants_of_its_own() -> None:
+    i686, x86_64 = PROTOCOL.images["i686"], PROTOCOL.images["x86_64"]
+    assert (i686.constants, i686.boot, i686.area) == (
+        PROTOCOL.constants,
+        PROTOCOL.boot,
+        PROTOCOL.area,
+    )
+    # The same addresses, with the sign extended; whatever is not named is as for all.
+    assert x86_64.boot["kernel_window"] == i686.boot["kernel_window"] | 0xFFFFFFFF_00000000
+    assert x86_64.area["stacks"] == i686.area["stacks"] | 0xFFFFFFFF_00000000
+    assert x86_64.boot["mailbox"] == i686.boot["mailbox"]
+    assert x86_64.constants["frame_count"] == 16 * i686.constants["frame_count"]
+
+
+def test_an_image_cannot_have_something_else_of_its_own() -> None:
+    text = TEXT.replace("[image.x86_64.boot]", "[image.x86_64.event]")
+    with pytest.raises(ProtocolError, match=r"\[image.x86_64\]: unknown sections \['event'\]"):
+        load(text)
+
+
 def test_every_operation_has_a_class() -> None:
     assert set(OPERATIONS) == set(PROTOCOL.operations)
     for name, kind in OPERATIONS.items():

@@ -157,7 +157,7 @@ bool ProbeArea::has_level(LinearAddress address, paging_level level) const {
     case paging_level::page_directory:
         return true;
     case paging_level::pointer_table:
-        return has_wide_entries(m_space.mode());
+        return m_space.mode() == PagingMode::pae;
     }
     return false;
 }

@@ -12,11 +12,12 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from conformance.case.case import Case
-from conformance.case.image import Image, default_image
+from conformance.case.image import IMAGES, Image, default_image
+from conformance.case.machine import Machine
 from conformance.case.memory_map import MemoryMap, Region
 from conformance.case.program import Allocate, Dump, Program
 from conformance.config import Config
-from conformance.engine.build import build_image
+from conformance.engine.build import build_image, build_images
 from conformance.engine.setup import build_harness
 from conformance.errors import BuildError
 
@@ -24,19 +25,33 @@ KERNEL = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return build_image(KERNEL, tmp_path_factory.mktemp("image"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
+    built = build_images(KERNEL, tmp_path_factory.mktemp("images"))
+    return {image.name: image for image in built}
+
+
+@pytest.fixture(params=IMAGES)
+def image(request: pytest.FixtureRequest, images: dict[str, Image]) -> Image:
+    return images[request.param]
+
+
+def test_each_image_is_for_its_architecture(images: dict[str, Image]) -> None:
+    assert [(image.name, image.architecture) for image in images.values()] == [
+        (name, name) for name in IMAGES
+    ]
+    assert images["i686"].loader == images["x86_64"].loader
 
 
 def test_the_same_sources_give_the_same_image(image: Image, tmp_path: Path) -> None:
     elsewhere = tmp_path / "a much longer path than the other one" / "kernel"
     shutil.copytree(KERNEL, elsewhere)
-    again = build_image(elsewhere, tmp_path / "image")
+    again = build_image(elsewhere, tmp_path / "image", architecture=image.architecture)
     assert again.id == image.id
 
 
 def test_the_installed_image_is_built_from_these_sources(image: Image) -> None:
-    assert default_image().id == image.id, "run 'make setup' to build and install the image"
+    installed = default_image(image.name)
+    assert installed.id == image.id, "run 'make setup' to build and install the image"
 
 
 @pytest.mark.parametrize("part", ["kernel", "loader"])
@@ -60,17 +75,23 @@ def test_the_loader_has_nothing_to_write_to(image: Image) -> None:
         assert not segment["p_flags"] & 2
 
 
+@pytest.mark.parametrize("architecture", IMAGES)
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_another_compiler_makes_a_kernel_that_agrees(compiler: str, tmp_path: Path) -> None:
+def test_another_compiler_makes_a_kernel_that_agrees(
+    compiler: str, architecture: str, tmp_path: Path
+) -> None:
     try:
-        image = build_image(KERNEL, tmp_path / "image", compiler=compiler)
+        image = build_image(
+            KERNEL, tmp_path / "image", compiler=compiler, architecture=architecture
+        )
     except BuildError as error:
         optional = compiler == "clang++" or not os.environ.get("CI")
         if optional and ("no compiler" in str(error) or "g++-multilib" in str(error)):
             pytest.skip(str(error).splitlines()[-1])
         raise
     memory_map = MemoryMap((Region(0, 0x9FC00), Region(0x100000, 0x1F00800)))
-    case = Case(image.id, memory_map=memory_map, program=Program((Allocate(), Dump())))
+    machine = Machine.smallest(architecture)
+    case = Case(image.id, machine, memory_map, Program((Allocate(), Dump())))
     harness, _ = build_harness(Config(), images=[image], seed=0, cases=1)
     with harness.runner:
         result = harness.runner.run(case)

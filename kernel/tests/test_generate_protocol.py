@@ -80,14 +80,15 @@ def _layout(structure: str, layout: RecordLayout, header: int = 0) -> Iterator[s
         offset += field.bits // 8
 
 
-def _claims() -> Iterator[str]:
-    """Everything that conformance.protocol knows, as assertions about protocol.hpp."""
+def _claims(image: str) -> Iterator[str]:
+    """Everything that conformance.protocol knows, as assertions about an image's protocol.hpp."""
     yield _equal("version", PROTOCOL.version)
-    for name, value in PROTOCOL.constants.items():
+    values = PROTOCOL.images[image]
+    for name, value in values.constants.items():
         yield _equal(name, value)
-    for name, value in PROTOCOL.boot.items():
+    for name, value in values.boot.items():
         yield _equal(f"boot::{name}", value)
-    for name, value in PROTOCOL.area.items():
+    for name, value in values.area.items():
         yield _equal(f"area::{name}", value)
     magics = {
         "mailbox": PROTOCOL.mailbox_magic,
@@ -164,9 +165,19 @@ def _enumerations() -> dict[str, dict[str, int]]:
     }
 
 
-def test_the_header_says_what_the_protocol_says(compiler: list[str], tmp_path: Path) -> None:
-    assert _script(_PROTOCOL, tmp_path / "protocol.hpp").returncode == 0
-    _compile(compiler, tmp_path, list(_claims()))
+@pytest.mark.parametrize("image", PROTOCOL.images)
+def test_the_header_says_what_the_protocol_says(
+    compiler: list[str], image: str, tmp_path: Path
+) -> None:
+    assert _script(_PROTOCOL, tmp_path / "protocol.hpp", "--image", image).returncode == 0
+    _compile(compiler, tmp_path, list(_claims(image)))
+
+
+def test_an_image_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    done = _script(_PROTOCOL, tmp_path / "protocol.hpp", "--image", "z80")
+    assert done.returncode == 1
+    assert "no image 'z80'; known: i686, x86_64" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_wrong_claim_does_not_compile(compiler: list[str], tmp_path: Path) -> None:
@@ -175,16 +186,19 @@ def test_a_wrong_claim_does_not_compile(compiler: list[str], tmp_path: Path) -> 
         _compile(compiler, tmp_path, [_equal("version", PROTOCOL.version + 1)])
 
 
-def test_the_macros_say_what_the_protocol_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", PROTOCOL.images)
+def test_the_macros_say_what_the_protocol_says(image: str, tmp_path: Path) -> None:
     macros = tmp_path / "protocol.h"
-    assert _script(_PROTOCOL, tmp_path / "protocol.hpp", "--macros", macros).returncode == 0
+    words = ("--macros", macros, "--image", image)
+    assert _script(_PROTOCOL, tmp_path / "protocol.hpp", *words).returncode == 0
     found = {
         name: int(value, 0)
         for name, value in re.findall(r"^#define (\w+) (\w+)$", macros.read_text(), re.MULTILINE)
     }
-    expected = dict(PROTOCOL.constants)
-    expected |= {f"boot_{name}": value for name, value in PROTOCOL.boot.items()}
-    expected |= {f"area_{name}": value for name, value in PROTOCOL.area.items()}
+    values = PROTOCOL.images[image]
+    expected = dict(values.constants)
+    expected |= {f"boot_{name}": value for name, value in values.boot.items()}
+    expected |= {f"area_{name}": value for name, value in values.area.items()}
     expected |= {f"program_flag_{name}": value for name, value in PROTOCOL.program_flags.items()}
     expected["program_magic"] = PROTOCOL.program_magic
     expected["mailbox_magic"] = PROTOCOL.mailbox_magic

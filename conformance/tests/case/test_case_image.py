@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.case.case import Case
 from conformance.case.image import IMAGES, Image, default_image, load_image
-from conformance.errors import ConformanceError, ImageError, InvalidInput
+from conformance.case.machine import Machine
+from conformance.errors import ConformanceError, ImageError, InvalidArgument, InvalidInput
 from conformance.protocol import PROTOCOL
 
 
@@ -27,6 +29,24 @@ def test_its_id_depends_on_both_files_and_not_on_the_name(image: Image) -> None:
     renamed = replace(image, name="other")
     assert renamed.id.sha256 == image.id.sha256
     assert renamed.id != image.id
+
+
+def test_its_architecture_is_that_of_its_kernel(image: Image) -> None:
+    wide = default_image("x86_64")
+    assert (image.id.architecture, wide.id.architecture) == ("i686", "x86_64")
+    assert replace(wide, name="mine").id.architecture == "x86_64"
+    start, end = wide.bounds("trace_buffer")
+    assert 1 << 20 <= start < end <= PROTOCOL.boot["kernel_window_size"]
+    assert wide.symbols["trace_buffer_start"] == 0xFFFFFFFF_C0000000 + start
+
+
+def test_an_image_runs_on_its_own_machines_only() -> None:
+    for image, machine in (
+        (default_image("x86_64"), Machine()),
+        (default_image("i686"), Machine.smallest("x86_64")),
+    ):
+        with pytest.raises(InvalidArgument, match=f"image '{image.name}' .* does not run with"):
+            Case(image.id, machine)
 
 
 def test_segments_are_where_the_kernel_is_loaded(image: Image) -> None:
@@ -156,5 +176,5 @@ def test_an_image_comes_from_a_folder(image: Image, tmp_path: Path) -> None:
 def test_the_images_of_the_harness() -> None:
     for name in IMAGES:
         assert default_image(name) is default_image(name)
-    with pytest.raises(ImageError, match="no image 'z80'; known: i686"):
+    with pytest.raises(ImageError, match="no image 'z80'; known: i686, x86_64"):
         default_image("z80")

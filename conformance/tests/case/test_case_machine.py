@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
+from conformance.case.machine import CPU_PROFILES, Machine, every_machine
 from conformance.case.processor import CPU_FEATURES, Feature
 from conformance.errors import InvalidArgument
 
 
-def test_one_engine_process_serves_both_paging_modes() -> None:
+def test_one_engine_process_serves_both_paging_modes_of_i686() -> None:
     for cpu_profile in CPU_PROFILES:
-        machines = {Machine(64, cpu_profile, paging).hardware for paging in PAGING_MODES}
+        machines = {Machine(64, cpu_profile, paging).hardware for paging in ("legacy", "pae")}
         assert machines == {Machine(64, cpu_profile)}
+
+
+def test_long_mode_has_an_engine_process_of_its_own() -> None:
+    machine = Machine(64, "broadwell", "4-level")
+    assert machine.hardware == machine
+
+
+def test_each_paging_mode_is_of_one_architecture() -> None:
+    assert {each.architecture for each in every_machine()} == {"i686", "x86_64"}
+    for name in ("i686", "x86_64"):
+        machines = every_machine(name)
+        assert {each.architecture for each in machines} == {name}
+        assert machines[0] == Machine.smallest(name)
+    assert {each.paging for each in every_machine("i686")} == {"legacy", "pae"}
+    assert [each.cpu_profile for each in every_machine("x86_64")] == ["core2duo", "broadwell"]
 
 
 def test_profiles_differ_in_what_matters_to_paging() -> None:
@@ -28,7 +43,8 @@ def test_profiles_differ_in_what_matters_to_paging() -> None:
     [
         ({"ram_mib": 15}, r"ram_mib=15 is outside \[16, 2049\)"),
         ({"cpu_profile": "i386"}, "no cpu_profile 'i386'; known: pentium3, core2duo, broadwell"),
-        ({"paging": "4-level"}, "no paging mode '4-level'; known: legacy, pae"),
+        ({"paging": "5-level"}, "no paging mode '5-level'; known: legacy, pae, 4-level"),
+        ({"paging": "4-level"}, "'pentium3' has no 4-level paging; these have: core2duo, b"),
     ],
 )
 def test_what_no_backend_has_is_refused(values: dict[str, object], message: str) -> None:

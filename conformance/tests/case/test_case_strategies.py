@@ -335,8 +335,8 @@ def test_the_default_image_is_looked_up_only_when_a_case_is_drawn(
     class Built:
         id = IMAGE
 
-    def default_image() -> Image:
-        asked.append("image")
+    def default_image(name: str) -> Image:
+        asked.append(name)
         return Built()  # type: ignore[return-value]
 
     monkeypatch.setattr("conformance.case.strategies.default_image", default_image)

@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from conformance.case.case import Case
 from conformance.case.image import ImageId
-from conformance.case.machine import CPU_PROFILES, PAGING_MODES, Machine
+from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import PLAIN_MAP
 from conformance.case.operation import operand_type
 from conformance.case.payload import encode_payload
@@ -63,11 +63,7 @@ FRAME_OPERATIONS = {
 }
 STACK_OPERATIONS = {"stack_allocate", "stack_free", "stack_free_address", "overflow"}
 
-_all_machines = [
-    Machine(cpu_profile=profile, paging=paging)
-    for profile in CPU_PROFILES
-    for paging in PAGING_MODES
-]
+_all_machines = every_machine()
 
 
 def reach(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.case.image import IMAGES
 from conformance.case.map_file import NamedMap, dump_map
 from conformance.case.memory_map import MemoryMap, Region
 from conformance.resources import resource
@@ -102,9 +103,17 @@ def divergence(
 
 
 @pytest.fixture(scope="session")
-def total() -> int:
-    """How many cases a run on one map with three generated cases has: the regressions as well."""
+def total_of_one() -> int:
+    """How many cases a run of one image on one map with three generated cases has: the regressions
+    as well.
+    """
     return len(list(resource("fixtures/regressions").glob("*.json"))) + 1 + 3
+
+
+@pytest.fixture(scope="session")
+def total(total_of_one: int) -> int:
+    """How many such a run of the harness's own images has."""
+    return total_of_one * len(IMAGES)
 
 
 @pytest.fixture

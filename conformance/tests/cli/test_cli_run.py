@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.case.codec import load_case
-from conformance.case.image import Image
+from conformance.case.image import IMAGES, Image, default_image
 
 Command = Callable[..., Any]
 Words = tuple[object, ...]
@@ -32,14 +32,12 @@ def test_agreement(conformance: Command, model: Words, tmp_path: Path, total: in
     assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"small.toml"}
 
 
-def test_the_json_result(
-    conformance: Command, model: Words, image: Image, tmp_path: Path, total: int
-) -> None:
+def test_the_json_result(conformance: Command, model: Words, tmp_path: Path, total: int) -> None:
     assert conformance("run", *model, "--json", "new/out.json").status == 0
     form = read(tmp_path / "new" / "out.json")
     backend = form["backends"]["unicorn"]
     assert form == {
-        "images": {"i686": {"sha256": image.id.sha256}},
+        "images": {name: {"sha256": default_image(name).id.sha256} for name in IMAGES},
         "seed": 7,
         "backends": {"unicorn": backend},
         "verdicts": {"agree": total, "diverge": 0, "inconclusive": 0, "flaky": 0, "known": 0},
@@ -69,7 +67,7 @@ def test_a_divergence(
     wrong_image_folder: Path,
     wrong_image: Image,
     tmp_path: Path,
-    total: int,
+    total_of_one: int,
 ) -> None:
     words = (*model, "--image", wrong_image_folder, "--json", "out.json", "--junit", "out.xml")
     done = conformance("run", *words)
@@ -78,7 +76,7 @@ def test_a_divergence(
     assert form["images"] == {"i686": {"sha256": wrong_image.id.sha256}}
     assert form["verdicts"] == {
         "agree": 0,
-        "diverge": total,
+        "diverge": total_of_one,
         "inconclusive": 0,
         "flaky": 0,
         "known": 0,
@@ -94,7 +92,7 @@ def test_a_divergence(
         "permitted": [],
         "suite": "frames",
         "backends": ["unicorn"],
-        "instances": total,
+        "instances": total_of_one,
         "shrunk": True,
         "first_difference": divergence["first_difference"],
     }
@@ -117,7 +115,7 @@ def test_a_divergence(
     assert "reserved[first_frame].end lower" in done.output
     suite = ET.parse(tmp_path / "out.xml").getroot().find("testsuite")
     assert suite is not None
-    assert suite.get("tests") == suite.get("failures") == str(total - 2)
+    assert suite.get("failures") == suite.get("skipped") == str(total_of_one - 2)
 
 
 def test_junit_of_agreement_is_well_formed(
@@ -154,13 +152,19 @@ def test_a_crash_of_one_engine_is_its_fault_alone(
     )
     assert done.status == 1
     form = read(tmp_path / "out.json")
-    (divergence,) = form["divergences"]
-    assert divergence["signature"] == "crashing: outcome:backend-crashed (legacy)"
+    assert [each["signature"] for each in form["divergences"]] == [
+        f"crashing: outcome:backend-crashed ({paging})" for paging in ("legacy", "4-level")
+    ]
     assert form["backends"]["model"]["cases"] == form["verdicts"]["diverge"] == total
 
 
 def test_what_does_not_come_back_is_flaky_and_no_divergence(
-    conformance: Command, map_file: Path, faulty_binary: str, tmp_path: Path, total: int
+    conformance: Command,
+    map_file: Path,
+    faulty_binary: str,
+    tmp_path: Path,
+    total: int,
+    total_of_one: int,
 ) -> None:
     configure(tmp_path, faulty_binary, name="moody", fault="crash", number=2)
     done = conformance(
@@ -168,16 +172,16 @@ def test_what_does_not_come_back_is_flaky_and_no_divergence(
     )
     assert done.status == 3
     form = read(tmp_path / "out.json")
-    # Every third case of a process.
+    # Every third case of a process, and each image has its own.
+    flaky = len(IMAGES) * (total_of_one // 3)
     assert form["verdicts"] == {
-        "agree": total - total // 3,
+        "agree": total - flaky,
         "diverge": 0,
         "inconclusive": 0,
-        "flaky": total // 3,
+        "flaky": flaky,
         "known": 0,
     }
-    (divergence,) = form["divergences"]
-    assert divergence["status"] == "flaky"
+    assert [each["status"] for each in form["divergences"]] == ["flaky", "flaky"]
     assert "flaky: moody: outcome:backend-crashed" in done.output
 
 

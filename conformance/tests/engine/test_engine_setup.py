@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from backends.backend import InstanceConfig
-from conformance.case.image import Image
+from conformance.case.image import Image, default_image
 from conformance.config import Config
-from conformance.engine.setup import build_harness, choose_image, probe_instances
+from conformance.engine.setup import build_harness, choose_images, probe_instances
 from conformance.errors import BackendError, ImageError, InvalidArgument
 
 MODEL = InstanceConfig("model", "unicorn")
@@ -63,8 +63,12 @@ def test_a_backend_that_is_not_configured(image: Image) -> None:
         build_harness(Config((MODEL,)), names=["nobody"], images=[image], seed=1, cases=2)
 
 
-def test_the_image_of_a_folder(wrong_image_folder: Path, wrong_image: Image, image: Image) -> None:
-    assert choose_image(wrong_image_folder) == wrong_image
-    assert choose_image(None) == image
+def test_the_image_of_a_folder(
+    wrong_image_folder: Path, wrong_image: Image, image: Image, tmp_path: Path
+) -> None:
+    assert choose_images(wrong_image_folder) == (wrong_image,)
+    assert choose_images(None) == (image, default_image("x86_64"))
+    # A folder with a folder for each image, or for some.
+    assert choose_images(wrong_image_folder.parent) == (wrong_image,)
     with pytest.raises(ImageError, match=r"kernel\.elf: No such file"):
-        choose_image(wrong_image_folder.parent)
+        choose_images(tmp_path)

@@ -488,7 +488,7 @@ def test_an_operation_without_a_rule_is_refused() -> None:
         name = "count"
 
     with pytest.raises(InvalidArgument, match="no rule for operation 'count'"):
-        list(FrameAllocator().perform(0, Unheard()))
+        list(FrameAllocator(1 << 20).perform(0, Unheard()))
 
 
 def test_a_map_of_500_regions(run: Run) -> None:
