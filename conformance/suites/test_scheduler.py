@@ -342,10 +342,8 @@ def test_triple_fault_of_a_task(
 
 
 @in_every_schedule
-def test_generated(
-    differential_test: DifferentialTest, image_id: ImageId, architecture: str, schedule: str
-) -> None:
-    """Generated programs, on all machines of an image."""
+def test_generated(differential_test: DifferentialTest, image_id: ImageId, schedule: str) -> None:
+    """Generated programs, on all machines."""
     differential_test.explore(task_cases(image=image_id, schedule=schedule))
 
 
