@@ -18,7 +18,7 @@ from conformance.protocol import PROTOCOL, Field
 __all__ = ["case_rank", "lower", "pages_moved", "simpler_operations"]
 
 _PAGE = PROTOCOL.constants["frame_size"]
-_AREAS = tuple(sorted(PROTOCOL.area.values()))
+_AREAS = tuple(sorted({each for image in PROTOCOL.images.values() for each in image.area.values()}))
 _SLOTS = tuple(
     PROTOCOL.area["probe"] + slot * PROTOCOL.constants["probe_slot_size"]
     for slot in range(PROTOCOL.constants["probe_slots"])
@@ -45,7 +45,12 @@ def case_rank(case: Case) -> tuple[int, int, int, int]:
         for operation in operations
         for field in PROTOCOL.operations[operation.name].operands.fields
     )
-    return len(regions), len(operations), int(case.machine != Machine()), numbers
+    return (
+        len(regions),
+        len(operations),
+        int(case.machine != Machine.smallest(case.machine.architecture)),
+        numbers,
+    )
 
 
 def simpler_operations(operation: Operation) -> Iterator[Operation]:
