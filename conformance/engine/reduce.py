@@ -13,9 +13,8 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from conformance.case.case import Case
-from conformance.case.machine import PAGING_MODES, Machine
+from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import MemoryMap
-from conformance.case.processor import CPU_PROFILES
 from conformance.case.program import SCHEDULES, Body, Operation, Program, Spawn
 from conformance.engine.simplify import lower, pages_moved, simpler_operations
 
@@ -119,9 +118,13 @@ def _simpler_schedules(program: Program) -> Iterator[Program]:
 
 
 def _simpler_machines(machine: Machine) -> Iterator[Machine]:
-    for paging in PAGING_MODES[: PAGING_MODES.index(machine.paging)]:
+    """Machines for the same image."""
+    known = every_machine(machine.architecture)
+    pagings = list(dict.fromkeys(each.paging for each in known))
+    for paging in pagings[: pagings.index(machine.paging)]:
         yield replace(machine, paging=paging)
-    for cpu_profile in CPU_PROFILES[: CPU_PROFILES.index(machine.cpu_profile)]:
+    profiles = list(dict.fromkeys(each.cpu_profile for each in known))
+    for cpu_profile in profiles[: profiles.index(machine.cpu_profile)]:
         yield replace(machine, cpu_profile=cpu_profile)
     smallest = Machine().ram_mib
     if machine.ram_mib > smallest:

@@ -19,7 +19,7 @@ from conformance.protocol import PROTOCOL, Field
 __all__ = ["case_rank", "lower", "pages_moved", "simpler_operations"]
 
 _PAGE = PROTOCOL.constants["frame_size"]
-_AREAS = tuple(sorted(PROTOCOL.area.values()))
+_AREAS = tuple(sorted({each for image in PROTOCOL.images.values() for each in image.area.values()}))
 _SLOTS = tuple(
     PROTOCOL.area["probe"] + slot * PROTOCOL.constants["probe_slot_size"]
     for slot in range(PROTOCOL.constants["probe_slots"])
@@ -49,7 +49,7 @@ def case_rank(case: Case) -> tuple[int, int, int, int]:
     program = case.program
     if program.quantum != Program().quantum:
         numbers += 1 + program.quantum
-    setting = int(case.machine != Machine())
+    setting = int(case.machine != Machine.smallest(case.machine.architecture))
     setting += SCHEDULES.index(program.schedule) + int(program.priorities)
     return len(regions), len(operations), setting, numbers
 

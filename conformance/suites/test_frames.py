@@ -17,11 +17,13 @@ from conformance import (
     Case,
     Count,
     Dump,
+    Exhaust,
     Free,
     FreeAddress,
     Machine,
     MemoryMap,
     Program,
+    Region,
     cases,
 )
 from conformance.case.image import ImageId
@@ -69,6 +71,17 @@ def test_memory_map(
     """Memory maps of real machines, and maps that no machine should have."""
     machine = Machine.smallest(image_id.architecture)
     differential_test.check(Case(image_id, machine, named_map, TOUR))
+
+
+@on_every_image
+def test_exhausted(differential_test: DifferentialTest, image_id: ImageId) -> None:
+    """Everything that the allocator can have, with holes, is handed out; and one frame again."""
+    machine = Machine.smallest(image_id.architecture)
+    sizes = (1 << 20, 5 << 30, 4096, 80 << 30)
+    starts = (0x80_0000, 0x200_0000, 6 << 30, (6 << 30) + 0x2000)
+    regions = tuple(map(Region, starts, sizes))
+    program = Program((Exhaust(), Dump(), FreeAddress(0x200_0000), Exhaust(), Allocate()))
+    differential_test.check(Case(image_id, machine, MemoryMap(regions), program))
 
 
 @on_every_image

@@ -37,18 +37,31 @@ Progress Interpreter::perform(const operation::count&) {
 Progress Interpreter::perform(const operation::exhaust&) {
     std::uint32_t total = 0;
     FrameRange run{};
-    while (const auto frame = m_parts.frames.allocate()) {
-        ++total;
-        if (*frame != run.end) {
+    while (const auto taken = next_to_exhaust(total, run.end)) {
+        total += taken->count();
+        if (taken->first != run.end) {
             if (stopped(report_exhausted_run(run)))
                 return Progress::stopped;
-            run.first = *frame;
+            run.first = taken->first;
         }
-        run.end = Frame(frame->number() + 1);
+        run.end = taken->end;
     }
     if (stopped(report_exhausted_run(run)))
         return Progress::stopped;
     return m_parts.trace.write(event::exhausted{.operation = m_operation, .frames = total});
+}
+
+// One frame after the other is what this is about; but of tens of millions an emulator would never
+// come to an end.
+std::optional<FrameRange> Interpreter::next_to_exhaust(std::uint32_t taken, Frame from) {
+    if (taken < protocol::frame_unit) {
+        const auto frame = m_parts.frames.allocate();
+        return frame ? std::optional(FrameRange::from_count(*frame, 1)) : std::nullopt;
+    }
+    const auto range = m_parts.frames.next_free_range(from);
+    if (range)
+        m_parts.frames.take_back(*range);
+    return range;
 }
 
 Progress Interpreter::perform(const operation::dump&) {

@@ -96,6 +96,8 @@ private:
     Progress perform(const protocol::operation::unlock& operation);
     Progress perform(const protocol::operation::overflow_own& operation);
 
+    // What `exhaust` takes next, after so many frames, of which `from` follows the last.
+    [[nodiscard]] std::optional<FrameRange> next_to_exhaust(std::uint32_t taken, Frame from);
     Progress report_allocated(FrameRange frames);
     Progress report_failed(protocol::allocation_failure reason);
     Progress report_free(const Result<FrameRange, FreeFailure>& result);

@@ -321,3 +321,15 @@ def test_each_single_operation_can_be_reached(program: Program) -> None:
                 lambda smaller, wanted=wanted: wanted in smaller.program.operations,
             )
             assert small.program == Program((wanted,))
+
+
+def test_a_machine_stays_one_for_the_image() -> None:
+    start = Case(
+        ImageId("x86_64", "0" * 64, "x86_64"),
+        Machine(64, "broadwell", "4-level"),
+        program=Program((Count(),)),
+    )
+    smallest = reduce_case(start, lambda _: True)
+    assert smallest.machine == Machine.smallest("x86_64")
+    needs_broadwell = reduce_case(start, lambda case: case.machine.cpu_profile == "broadwell")
+    assert needs_broadwell.machine == Machine(16, "broadwell", "4-level")

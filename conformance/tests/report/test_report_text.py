@@ -134,7 +134,7 @@ def shown(
         for instance in harness.instances
     ]
     with RunConsole(console) as run_console:
-        run_console.begin(harness, probed, image, 5)
+        run_console.begin(harness, probed, [image], 5)
         work(run_console)
         run_console.conclude(harness, [])
     return output.getvalue()
