@@ -107,7 +107,7 @@ def total_of_one() -> int:
     """How many cases a run of one image on one map with three generated cases has: the regressions
     as well.
     """
-    return len(list(resource("fixtures/regressions").glob("*.json"))) + 1 + 3
+    return len(list(resource("fixtures/regressions").glob("*.json"))) + 1 + 1 + 3
 
 
 @pytest.fixture(scope="session")

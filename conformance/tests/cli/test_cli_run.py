@@ -125,7 +125,8 @@ def test_junit_of_agreement_is_well_formed(
     suite = ET.parse(tmp_path / "deep" / "out.xml").getroot().find("testsuite")
     assert suite is not None
     names = {case.get("name") for case in suite.iter("testcase")}
-    assert {"test_memory_map[small.toml]", "test_generated"} <= names
+    assert {f"test_memory_map[{name}-small.toml]" for name in IMAGES} <= names
+    assert {f"test_generated[{name}]" for name in IMAGES} <= names
     assert suite.get("failures") == suite.get("errors") == "0"
 
 

@@ -129,9 +129,9 @@ def test_the_shrunk_failure_reads_like_this(
     monkeypatch.setenv("PYTHONPATH", ":".join(path))
     pytester.makefile(".toml", conformance='[backends.broken]\nkind = "broken"\n')
     source = """
-        from conformance import cases, differential
+        from conformance import Machine, cases, differential
 
-        @differential(cases(), cases=30)
+        @differential(cases(machine=Machine()), cases=30)
         def test_it_agrees(result):
             pass
     """
