@@ -47,6 +47,7 @@ _EFLAGS_AC = 1 << 18
 # What only the writes here can change. CLTS, LMSW and task switches change others.
 _OWN_CR0 = CR0_PE | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG
 _CR0_DEFINED = _OWN_CR0 | 0b111 << 1  # MP, EM, TS
+_CHECKED = ("cr0", "cr3", "cr4")
 
 
 class ControlUnit:
@@ -62,7 +63,7 @@ class ControlUnit:
         self._processor = processor
         self._memory = memory
         self._profile = profile
-        self._registers = RegisterFile(processor, ("cr0", "cr3", "cr4"))
+        self._registers = RegisterFile(processor, _CHECKED)
         self._state = ControlState(
             cr0=processor.reg_read(x86.UC_X86_REG_CR0),
             cr3=processor.reg_read(x86.UC_X86_REG_CR3),
@@ -85,6 +86,7 @@ class ControlUnit:
     def attach(self, processor: Uc) -> None:
         """Go on with another processor, which holds the same."""
         self._processor = processor
+        self._registers = RegisterFile(processor, _CHECKED)
 
     def has_efer(self) -> bool:
         """Whether the processor has IA32_EFER (vol. 4, table 2-2: "if CPUID.80000001H:EDX[20] or

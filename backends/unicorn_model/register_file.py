@@ -17,7 +17,7 @@ __all__ = ["RegisterFile"]
 
 
 class RegisterFile:
-    """Certain registers of up to 32 bits, by their names in lower case."""
+    """Certain registers of up to 64 bits, by their names in lower case."""
 
     def __init__(self, processor: Uc, names: tuple[str, ...]) -> None:
         self._processor = processor

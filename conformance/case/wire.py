@@ -124,6 +124,9 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
+_JSON_WORDS = ("true", "false", "null", "-")
+
+
 def parse_json(text: str | bytes, source: str) -> dict[str, Any]:
     """The object in a JSON text.
 
@@ -134,7 +137,10 @@ def parse_json(text: str | bytes, source: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
-        ended = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        rest = text.rstrip()[error.pos :]
+        # Nothing is left, or the beginning of a word, or a string has no end.
+        ended = any(word.startswith(rest) for word in _JSON_WORDS)
+        ended = ended or error.msg.startswith("Unterminated")
         what = "ends too early (truncated?)" if ended else "is not JSON"
         invalid(source, f"line {error.lineno} column {error.colno}", f"{what}: {error.msg}")
     except ValueError as error:

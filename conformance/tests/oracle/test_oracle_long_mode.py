@@ -91,7 +91,7 @@ def test_a_recursion_pushes_eight_bytes_each_time(image: Image) -> None:
         ("overflow", "invalid_opcode", 0),
         ("bound_range", "invalid_opcode", 0),
         ("short_task", "general_protection", 0x31 << 3 | 2),
-        ("absent_gate", "segment_not_present", 0x32 << 3 | 2),
+        ("absent_gate", "segment_not_present", PROTOCOL.constants["vector_absent"] << 3 | 2),
         ("double_fault", "double_fault", 0),
     ],
 )
