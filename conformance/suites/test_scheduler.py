@@ -37,7 +37,7 @@ from conformance import (
     Yield,
     task_cases,
 )
-from conformance.case.image import ImageId
+from conformance.case.image import IMAGES, ImageId
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
@@ -352,8 +352,12 @@ def test_triple_fault_of_a_task(
 
 
 @in_every_schedule
-def test_generated(differential_test: DifferentialTest, image_id: ImageId, schedule: str) -> None:
-    """Generated programs, on all machines."""
+@pytest.mark.parametrize("machine", [Machine.smallest(each) for each in IMAGES], ids=IMAGES)
+def test_generated(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, schedule: str
+) -> None:
+    """Generated programs, on all machines for the same image as this one."""
+    assert image_id.architecture == machine.architecture
     differential_test.explore(task_cases(image=image_id, schedule=schedule))
 
 
