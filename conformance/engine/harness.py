@@ -191,15 +191,16 @@ class Harness:
         again = self._again(result.case, causes, assess)
         if self._unreliable(result.verdict):
             again = set()
+        new = [each for each in causes if not self._is_settled(each)]
+        came_back = settled or not again.isdisjoint(new)
+        # Counted before it is told: an interrupted run says the same in both places.
+        self.verdicts[status if came_back else Status.FLAKY] += 1
         fresh = []
-        for signature in causes:
-            if self._is_settled(signature):
-                continue
+        for signature in new:
             flaky = signature not in again
             finding = self._found(signature, suite, result, flaky=flaky)
             if not flaky:
                 fresh.append(finding)
-        self.verdicts[status if settled or fresh else Status.FLAKY] += 1
         return fresh
 
     def _again(
