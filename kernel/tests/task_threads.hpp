@@ -46,7 +46,8 @@ public:
         listener = &interruption_listener;
     }
 
-    void prepare(core::SavedTask& task, std::uint32_t stack_end, core::TaskEntry& entry) override {
+    void prepare(core::SavedTask& task, core::LinearAddress stack_end,
+                 core::TaskEntry& entry) override {
         const std::lock_guard lock(m_mutex);
         task.stack_pointer = m_contexts.size();
         m_contexts.push_back({.stack_pointer = stack_end - 16, .entry = &entry});
@@ -67,7 +68,7 @@ public:
         return damaged[number];
     }
 
-    [[nodiscard]] std::uint32_t stack_pointer() const override {
+    [[nodiscard]] core::LinearAddress stack_pointer() const override {
         const std::lock_guard lock(m_mutex);
         return m_contexts[m_running].stack_pointer;
     }
@@ -124,7 +125,7 @@ public:
 
 private:
     struct Context {
-        std::uint32_t stack_pointer;
+        core::LinearAddress stack_pointer;
         core::TaskEntry* entry = nullptr;
         std::unique_ptr<std::thread> thread{};
     };
