@@ -9,6 +9,7 @@
 #define LOAD_ADDRESS 0x100000
 
 .set multiboot_magic, 0x1BADB002
+.set multiboot_has_addresses, 1 << 16
 .set page_present_writable, 3
 .set page_present_writable_user, 7
 .set window_pages, BOOT_KERNEL_WINDOW_SIZE / FRAME_SIZE
@@ -40,9 +41,15 @@
 .balign 4
 .globl multiboot_header
 multiboot_header:
-    .long multiboot_magic               # Multiboot 0.6.96, section 3.1
-    .long 0                             # no wishes: the map comes where there is one
-    .long -multiboot_magic
+    # Multiboot 0.6.96, section 3.1. With addresses, for there are loaders that read no 64-bit ELF.
+    .long multiboot_magic
+    .long multiboot_has_addresses
+    .long -(multiboot_magic + multiboot_has_addresses)
+    .long multiboot_header
+    .long LOAD_ADDRESS
+    .long PHYSICAL(data_end)
+    .long PHYSICAL(page_tables_end)
+    .long _start
 
 .section .boot, "ax"
 .code32
