@@ -3,6 +3,7 @@
 #include "arch/i686/task_state.hpp"
 #include "arch/x86/control_registers.hpp"
 #include "arch/x86/interruptions.hpp"
+#include "arch/x86/saved_registers.hpp"
 
 namespace {
 
@@ -28,38 +29,17 @@ namespace x86 {
 namespace {
 
 void handle(FaultFrame& frame) {
-    if (handle_interruption(frame.vector, {.eip = frame.eip,
-                                           .registers = {.eax = frame.eax,
-                                                         .ecx = frame.ecx,
-                                                         .edx = frame.edx,
-                                                         .ebx = frame.ebx,
-                                                         .ebp = frame.ebp,
-                                                         .esi = frame.esi,
-                                                         .edi = frame.edi},
-                                           .eflags = frame.eflags}))
+    if (handle_interruption(frame.vector, interrupted_computation(frame)))
         return;
     const auto vector = static_cast<protocol::exception>(frame.vector);
-    const bool from_user = (frame.cs & requested_privilege) != 0;
+    const bool from_user = privilege_of(frame) != 0;
     // Without a change of privilege ESP is not pushed: it is where the frame begins.
     const std::uint32_t esp = from_user ? frame.esp : reinterpret_cast<std::uint32_t>(&frame.esp);
-    report_fault({.vector = vector,
-                  .error_code = frame.error_code,
-                  .cr2 = vector == protocol::exception::page_fault ? frame.cr2 : 0,
-                  .eip = frame.eip,
-                  .esp = esp,
-                  .cpl = static_cast<std::uint8_t>(frame.cs & requested_privilege),
-                  .eax = frame.eax,
-                  .ecx = frame.ecx,
-                  .edx = frame.edx,
-                  .ebx = frame.ebx,
-                  .ebp = frame.ebp,
-                  .esi = frame.esi,
-                  .edi = frame.edi,
-                  .eflags = frame.eflags,
-                  .cs = frame.cs & 0xFFFF,
-                  .cr0 = read_cr0(),
-                  .cr3 = read_cr3(),
-                  .cr4 = read_cr4()});
+    report_fault(fault_record({.vector = vector,
+                               .error_code = frame.error_code,
+                               .cr2 = vector == protocol::exception::page_fault ? frame.cr2 : 0,
+                               .esp = esp},
+                              frame));
     frame.eip = from_user ? address_for_user(user_attempt_over)
                           : reinterpret_cast<std::uint32_t>(attempt_over);
     frame.eflags = EFLAGS_CLEAR;
@@ -67,24 +47,11 @@ void handle(FaultFrame& frame) {
 
 // Runs in the double fault's task, which IRET leaves for the main one.
 void handle_in_task(std::uint32_t error_code) {
-    report_fault({.vector = protocol::exception::double_fault,
-                  .error_code = error_code,
-                  .cr2 = read_cr2(),
-                  .eip = main_task.eip,
-                  .esp = main_task.esp,
-                  .cpl = static_cast<std::uint8_t>(main_task.cs & requested_privilege),
-                  .eax = main_task.eax,
-                  .ecx = main_task.ecx,
-                  .edx = main_task.edx,
-                  .ebx = main_task.ebx,
-                  .ebp = main_task.ebp,
-                  .esi = main_task.esi,
-                  .edi = main_task.edi,
-                  .eflags = main_task.eflags,
-                  .cs = main_task.cs & 0xFFFF,
-                  .cr0 = read_cr0(),
-                  .cr3 = read_cr3(),
-                  .cr4 = read_cr4()});
+    report_fault(fault_record({.vector = protocol::exception::double_fault,
+                               .error_code = error_code,
+                               .cr2 = read_cr2(),
+                               .esp = main_task.esp},
+                              main_task));
     main_task.eip = reinterpret_cast<std::uint32_t>(attempt_over);
     main_task.eflags = EFLAGS_CLEAR;
     main_task.cs = SELECTOR_KERNEL_CODE;

@@ -1,7 +1,7 @@
 // What happens when an exception is raised, and attempts: pieces of code that may raise one.
 #pragma once
 
-#include "constants.h"
+#include "arch/x86/constants.h"
 #include "core/processor.hpp"
 #include "core/task_processor.hpp"
 

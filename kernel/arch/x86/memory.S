@@ -8,6 +8,7 @@
 #else
 .set page_table_frames, 22              # with PAE; 32-bit paging needs 10
 #endif
+.set boot_stack_bytes, 4 * FRAME_SIZE
 .set fault_stack_bytes, 4 * FRAME_SIZE
 
 .section .bitmaps, "aw", @nobits
@@ -23,6 +24,16 @@ frame_bitmap_end:
 frame_owned_start:
     .skip FRAME_COUNT / 8
 frame_owned_end:
+
+# What the entry code records, and where it and `kernel_main` run.
+.section .bss.entry, "aw", @nobits
+.balign 16
+.globl entry_state, boot_stack_top
+entry_state:
+    .skip 32
+.balign 16
+    .skip boot_stack_bytes
+boot_stack_top:
 
 # Probes run here, and so do the handlers of their faults.
 .section .bss.probe_stack, "aw", @nobits

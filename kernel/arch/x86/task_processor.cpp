@@ -3,7 +3,7 @@
 #include "arch/x86/access_attempts.hpp"
 #include "arch/x86/interrupt_timer.hpp"
 #include "arch/x86/interruptions.hpp"
-#include "task_switch.hpp"
+#include "arch/x86/task_switch.hpp"
 
 #include <cstddef>
 #include <new>
@@ -103,7 +103,7 @@ std::uint32_t TaskProcessor::switch_tasks(core::SavedTask& from, const core::Sav
     before.eflags = eflags_pattern(number);
     before.fs = fs_pattern(number);
     before.gs = gs_pattern(number);
-    before.fill_others(number);
+    before.others.fill(number);
     TaskSwitch after = before;
     switch_filled(after);
     // Bits as in event::resumed.damaged.
@@ -114,7 +114,7 @@ std::uint32_t TaskProcessor::switch_tasks(core::SavedTask& from, const core::Sav
                             ((after.eflags ^ before.eflags) & core::status_flags) != 0,
                             after.fs != before.fs,
                             after.gs != before.gs,
-                            !after.has_others_of(before)};
+                            !after.others.match(before.others)};
     std::uint32_t bits = 0;
     std::uint32_t bit = 1;
     for (const bool is_damaged : damaged) {

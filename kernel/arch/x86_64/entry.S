@@ -1,18 +1,12 @@
 # The Multiboot entry point: records the state the loader left, enters long mode, moves to the
 # kernel's virtual addresses. Code before `high` runs at its physical address.
 
+#include "arch/x86/entry.h"
 #include "constants.h"
 #include "protocol.h"
 
-#define PHYSICAL(symbol) (symbol - BOOT_KERNEL_WINDOW)
-
-#define LOAD_ADDRESS 0x100000
-
-.set multiboot_magic, 0x1BADB002
-.set multiboot_has_addresses, 1 << 16
 .set page_present_writable, 3
 .set page_present_writable_user, 7
-.set window_pages, BOOT_KERNEL_WINDOW_SIZE / FRAME_SIZE
 .set window_tables, BOOT_KERNEL_WINDOW_SIZE / 0x200000
 
 # Frames of the page table region (TRACE.md, "Address space").
@@ -25,63 +19,17 @@
 .set map_directory_frame, 7
 .set window_tables_frame, 8
 
-.set cr0_emulation, 1 << 2
-.set cr0_task_switched, 1 << 3
-.set cr0_write_protect, 1 << 16
-.set cr0_alignment_mask, 1 << 18
-.set cr0_paging, 1 << 31
-.set cr4_physical_address_extension, 1 << 5
 .set efer_register, 0xC0000080
 .set efer_long_mode, 1 << 8
 .set efer_no_execute, 1 << 11
 .set has_no_execute, 1 << 20            # CPUID.80000001H:EDX
 .set no_execute, 1 << 31                # in the upper half of an entry
 
-.section .multiboot, "a"
-.balign 4
-.globl multiboot_header
-multiboot_header:
-    # Multiboot 0.6.96, section 3.1. With addresses, for there are loaders that read no 64-bit ELF.
-    .long multiboot_magic
-    .long multiboot_has_addresses
-    .long -(multiboot_magic + multiboot_has_addresses)
-    .long multiboot_header
-    .long LOAD_ADDRESS
-    .long PHYSICAL(data_end)
-    .long PHYSICAL(page_tables_end)
-    .long _start
-
 .section .boot, "ax"
 .code32
 .globl _start
 _start:
-    # Nothing may be changed before it is recorded, except what recording needs.
-    movl %eax, PHYSICAL(entry_state) + 0
-    movl %ebx, PHYSICAL(entry_state) + 4
-    movl $PHYSICAL(boot_stack_top), %esp
-    pushfl
-    popl PHYSICAL(entry_state) + 12
-    cli
-    cld
-    movl %cr0, %eax
-    movl %eax, PHYSICAL(entry_state) + 8
-    # A20: without it the header at 1 MiB would also be at 0. Change what is at 0 and look again.
-    movl multiboot_header - LOAD_ADDRESS, %ecx
-    notl multiboot_header - LOAD_ADDRESS
-    xorl %eax, %eax
-    cmpl $multiboot_magic, multiboot_header
-    sete %al
-    movl %ecx, multiboot_header - LOAD_ADDRESS
-    movl %eax, PHYSICAL(entry_state) + 16
-    movw %cs, %ax
-    lsl %eax, %ecx
-    movl %ecx, PHYSICAL(entry_state) + 20
-    movw %ds, %ax
-    lsl %eax, %ecx
-    movl %ecx, PHYSICAL(entry_state) + 24
-    movw %ss, %ax
-    lsl %eax, %ecx
-    movl %ecx, PHYSICAL(entry_state) + 28
+    record_entry_state
 
     # With no such leaf the processor has no long mode either, and what follows is a triple fault.
     movl $0x80000001, %eax
@@ -188,14 +136,4 @@ high:
 descriptor_table_register:
     .word SELECTOR_BEYOND - 1
     .quad descriptor_table
-
-.section .bss.entry, "aw", @nobits
-.balign 16
-.globl entry_state
-entry_state:
-    .skip 32
-.balign 16
-boot_stack:
-    .skip 16384
-boot_stack_top:
 .section .note.GNU-stack, "", @progbits

@@ -1,13 +1,13 @@
 # Attempts that overflow a stack (TRACE.md, "The task stack pool").
 
+#include "arch/x86/registers.h"
 #include "protocol.h"
 
-.code64
 .section .text.overflows, "ax"
 
 .globl fault_at_overflow_push
 fault_at_overflow_push:
-    pushq %rax
+    push REGISTER(ax)
     jmp fault_at_overflow_push
 
 .globl fault_at_overflow_call
@@ -17,26 +17,26 @@ fault_at_overflow_call:
 # The stack of who makes the attempt: below all that is still needed there.
 .globl attempt_overflow_own, fault_at_overflow_own
 attempt_overflow_own:
-    movq caller_stack, %rsp
+    mov caller_stack, REGISTER(sp)
 fault_at_overflow_own:
-    pushq %rax
+    push REGISTER(ax)
     jmp fault_at_overflow_own
 
-# RCX: bytes of local variables.
+# CX: bytes of local variables.
 .globl fault_at_overflow_recursion_call, fault_at_overflow_recursion_touch
 fault_at_overflow_recursion_call:
     call 1f
-1:  subq %rcx, %rsp
+1:  sub REGISTER(cx), REGISTER(sp)
 fault_at_overflow_recursion_touch:
-    movl %eax, (%rsp)
+    movl %eax, (REGISTER(sp))
     jmp fault_at_overflow_recursion_call
 
-# RCX: bytes of the array.
+# CX: bytes of the array.
 .globl attempt_overflow_array, fault_at_overflow_array
 attempt_overflow_array:
-    subq %rcx, %rsp
+    sub REGISTER(cx), REGISTER(sp)
 fault_at_overflow_array:
-    movl %eax, (%rsp)
+    movl %eax, (REGISTER(sp))
     jmp attempt_over
 
 .globl fault_at_overflow_interrupt
@@ -49,15 +49,15 @@ fault_at_overflow_exception:
     ud2
     jmp attempt_over
 
-# DF is set; RDI: the first word; RCX: words.
+# DF is set; DI: the first word; CX: words.
 .globl fault_at_overflow_string
 fault_at_overflow_string:
     rep stosl
     jmp attempt_over
 
-# RBX: the address.
+# BX: the address.
 .globl fault_at_overflow_straddle
 fault_at_overflow_straddle:
-    movl %eax, (%rbx)
+    movl %eax, (REGISTER(bx))
     jmp attempt_over
 .section .note.GNU-stack, "", @progbits

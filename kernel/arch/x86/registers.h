@@ -1,0 +1,10 @@
+/* What is as wide as an address, for assembly that both architectures have: REGISTER(ax) is EAX or
+   RAX. Instructions with such an operand need no suffix. */
+
+#ifdef __x86_64__
+#define REGISTER(name) %r##name
+#define REGISTER_SIZE 8
+#else
+#define REGISTER(name) %e##name
+#define REGISTER_SIZE 4
+#endif
