@@ -15,8 +15,8 @@ from conformance.commands.options import (
     no_known_option,
 )
 from conformance.commands.saved_case import load_saved_case
+from conformance.engine.causes import causes_of
 from conformance.engine.finding import Finding
-from conformance.engine.harness import causes_of
 from conformance.report.finding_text import describe
 
 __all__ = ["replay"]
