@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from conformance.case.case import Case
     from conformance.case.image import Image, ImageId
     from conformance.config import Config
+    from conformance.engine.causes import Check
     from conformance.engine.finding import Finding
-    from conformance.engine.harness import Check, Harness, Listener
+    from conformance.engine.harness import Harness, Listener
     from conformance.engine.runner import Result
     from conformance.engine.setup import Probed
     from conformance.judge.known import KnownDivergence
@@ -131,7 +132,7 @@ class DifferentialTest:
         with self._noting_known():
             result = self.harness.check(case, suite=self.suite, what=self.name, check=check)
         if not result.passes:
-            from conformance.engine.harness import causes_of
+            from conformance.engine.causes import causes_of
 
             _fail([self.harness.findings[each] for each in causes_of(result.verdict)])
         return result

@@ -10,7 +10,7 @@ from conformance.case.image import default_image
 from conformance.engine.files import check_writable
 from conformance.engine.finding import load_record
 from conformance.errors import InvalidInput
-from conformance.judge.compare import compared_part
+from conformance.judge.fields import compared_part
 from conformance.observe.trace import decode as decode_trace
 from conformance.oracle.expect import expect
 from conformance.protocol import PROTOCOL

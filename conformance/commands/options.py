@@ -12,6 +12,7 @@ __all__ = [
     "backend_option",
     "cases_option",
     "config_option",
+    "current_option",
     "image_option",
     "no_known_option",
     "output_file",
@@ -37,6 +38,12 @@ def image_option() -> Callable[[_F], _F]:
     kind = click.Path(path_type=Path, file_okay=False, exists=True)
     text = "Folder with another kernel.elf and loader.elf, or with folders i686 and x86_64 of them."
     return click.option("--image", type=kind, metavar="DIR", help=text)
+
+
+def current_option() -> Callable[[_F], _F]:
+    """`--current`."""
+    text = "Use the installed kernel instead of the file's."
+    return click.option("--current", is_flag=True, help=text)
 
 
 def no_known_option() -> Callable[[_F], _F]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,14 +13,11 @@ from conformance.case.wire import one_line
 from conformance.commands.options import (
     backend_option,
     config_option,
+    current_option,
     image_option,
     no_known_option,
 )
-from conformance.commands.replay import kernel_of
-from conformance.commands.run import exit_status
-from conformance.config import load_config
-from conformance.engine.finding import load_record
-from conformance.engine.setup import build_harness
+from conformance.commands.saved_case import load_saved_case
 from conformance.oracle.expect import expect
 from conformance.report.accounts import Told, expected, told
 from conformance.report.drawing import draw
@@ -61,7 +57,7 @@ Examples:
     help="Event to stop before. [default: the end, 200 events later at most]",
 )
 @image_option()
-@click.option("--current", is_flag=True, help="Use the installed kernel instead of the file's.")
+@current_option()
 @config_option()
 @no_known_option()
 def show(
@@ -81,37 +77,27 @@ def show(
     where they part, each has its own, with the first difference marked. A case without tasks is
     shown as a list of events.
     """
-    record = load_record(file)
-    kernel = kernel_of(record, image, current=current)
-    case = replace(record.case, image=kernel.id)
-    symbols = Symbols(kernel.symbols)
+    saved = load_saved_case(file, image, current=current)
+    case, kernel = saved.case, saved.kernel
     head = [f"image    {kernel.name} {kernel.id.sha256[:12]}"]
     if no_run:
         accounts: tuple[Told, ...] = (expected(expect(case, kernel)),)
         head.append("backends none, only the oracle")
         tail, status = ["nothing was run"], _NOTHING_RAN
     else:
-        loaded = load_config(config)
-        configured = {instance.name for instance in loaded.instances}
-        names = backends or tuple(name for name in record.backends if name in configured)
-        harness, usable = build_harness(
-            loaded, names=names, images=[kernel], seed=0, cases=1, known=not no_known
-        )
-        with harness.runner:
-            result = harness.runner.run(case)
-        verdict = result.verdict
-        harness.verdicts[verdict.status] += 1
-        accounts = told(verdict, result.observations)
-        head.append(f"backends {', '.join(each.instance.name for each in usable)}, and the oracle")
+        rerun = saved.run(backends, config, known=not no_known)
+        verdict = rerun.result.verdict
+        accounts = told(verdict, rerun.result.observations)
+        head.append(f"backends {', '.join(rerun.backends)}, and the oracle")
         tail = [f"{verdict.status}: {verdict.signature or verdict.reason}"]
         tail += [f"  why       {verdict.reason}"] if verdict.signature else []
         tail += [f"  permitted {choice}" for choice in verdict.choices]
-        status = exit_status(harness)
+        status = rerun.status
     shown = window(accounts, first, end)
     console = Console(highlight=False)
     for line in (*head, *_program(case), ""):
         click.echo(one_line(line))
-    for drawn in draw(accounts, shown, symbols, console.width):
+    for drawn in draw(accounts, shown, Symbols(kernel.symbols), console.width):
         console.print(drawn, soft_wrap=True)
     for line in tail:
         click.echo(one_line(line))

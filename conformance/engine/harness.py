@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,19 +13,17 @@ from hypothesis.strategies import SearchStrategy
 
 from backends.backend import InstanceConfig
 from conformance.case.case import Case
+from conformance.engine.causes import Check, assessed, causes_of, narrowed
 from conformance.engine.explore import explore, shrink
 from conformance.engine.finding import Finding
 from conformance.engine.reduce import reduce_case
 from conformance.engine.runner import Result, Runner
 from conformance.engine.simplify import case_rank
 from conformance.judge.known import KnownDivergence
-from conformance.judge.verdict import UNKNOWN, Status, Verdict
+from conformance.judge.verdict import Status, Verdict
 from conformance.observe.observation import Outcome
 
-__all__ = ["Check", "Harness", "Listener", "Skipped", "causes_of"]
-
-Check = Callable[[Result], object]
-"""A test's own demands on a result, beyond agreement; raises AssertionError."""
+__all__ = ["Harness", "Listener", "Skipped"]
 
 
 class Listener(Protocol):
@@ -96,7 +94,7 @@ class Harness:
         self.listener.started(suite, what, 1)
 
         def assess(result: Result) -> Result:
-            return _assessed(result, check, what)
+            return assessed(result, check, what)
 
         result = assess(self.runner.submit(case, counted=True).result())
         fresh = self._count(result, suite, assess)
@@ -126,7 +124,7 @@ class Harness:
         fresh: list[Finding] = []
 
         def assess(result: Result) -> Result:
-            return _assessed(result, check, what)
+            return assessed(result, check, what)
 
         def on_result(raw: Result) -> None:
             result = assess(raw)
@@ -316,46 +314,3 @@ def _can_shrink(finding: Finding) -> bool:
     """There is something to keep: where no engine took part, no case is smaller than another."""
     verdict = finding.result.verdict
     return verdict.difference is not None or verdict.status is Status.DIVERGE
-
-
-def _assessed(result: Result, check: Check | None, what: str) -> Result:
-    """The result with a test's own demands taken into account."""
-    if check is None or not result.agrees:
-        return result
-    try:
-        check(result)
-    except AssertionError as error:
-        lines = str(error).strip().splitlines() or ["assertion failed"]
-        verdict = Verdict(
-            Status.DIVERGE,
-            lines[0],
-            culprit=UNKNOWN,
-            signature=f"assertion: {what}",
-            expectation=result.expectation,
-        )
-        return replace(result, verdict=verdict)
-    return result
-
-
-def causes_of(verdict: Verdict) -> tuple[str, ...]:
-    """What findings are told apart by: the signature, or where several backends are to blame, that
-    of each; none where all agree, but for what is known.
-    """
-    if verdict.status in (Status.AGREE, Status.KNOWN):
-        return ()
-    if verdict.status is Status.DIVERGE and len(verdict.departures) > 1:
-        causes = tuple(str(departure) for departure in verdict.departures)
-        if verdict.signature == "; ".join(causes):
-            return tuple(dict.fromkeys(causes))
-    return (verdict.signature or f"{verdict.status}: {verdict.reason}",)
-
-
-def narrowed(result: Result, signature: str) -> Result:
-    """The result, as far as it concerns one of its causes."""
-    for departure in result.verdict.departures:
-        if str(departure) == signature != result.verdict.signature:
-            verdict = replace(
-                result.verdict, signature=signature, culprit=", ".join(departure.backends)
-            )
-            return replace(result, verdict=verdict)
-    return result

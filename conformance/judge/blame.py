@@ -17,14 +17,8 @@ from conformance.judge.clusters import (
     members,
     place,
 )
-from conformance.judge.compare import (
-    ORACLE,
-    UNTRACED,
-    Compared,
-    Difference,
-    compare_claims,
-    compared_part,
-)
+from conformance.judge.compare import ORACLE, UNTRACED, Compared, Difference, compare_claims
+from conformance.judge.fields import compared_part
 from conformance.judge.record_blame import judge_records
 from conformance.judge.signature import backend_cause, signature
 from conformance.judge.verdict import KERNEL, UNKNOWN, Departure, Status, Verdict

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
+from conformance.judge.fields import FieldDifference, canonical_event, differing_fields
 from conformance.observe.observation import (
     ControlRegisters,
     MachineFault,
@@ -21,7 +22,7 @@ from conformance.observe.observation import (
 )
 from conformance.observe.trace import UNDECODABLE, Event, decode
 from conformance.oracle.expectation import Expectation
-from conformance.protocol import PROTOCOL, Comparison, Field
+from conformance.protocol import PROTOCOL
 
 __all__ = [
     "ORACLE",
@@ -29,15 +30,11 @@ __all__ = [
     "Account",
     "Compared",
     "Difference",
-    "FieldDifference",
     "How",
     "canonical",
-    "canonical_value",
     "compare",
     "compare_claims",
     "compare_events",
-    "compared_part",
-    "differing_fields",
 ]
 
 ORACLE = "oracle"
@@ -45,9 +42,6 @@ ORACLE = "oracle"
 
 UNTRACED = frozenset({Outcome.DEADLINE, Outcome.BACKEND_CRASHED, Outcome.REFUSED, Outcome.GARBLED})
 """Outcomes that stand for themselves: the trace was cut at an arbitrary place, or is none."""
-
-_DIGESTS = frozenset({"checksum", "sha256", "registers"})
-"""Fields of which it means nothing that one value is higher than another."""
 
 _STATE_KIND = "state"
 
@@ -72,20 +66,6 @@ class How(StrEnum):
     EXTRA = "extra"
     KIND = "kind"
     FIELDS = "fields"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldDifference:
-    """One field that differs.
-
-    Attributes:
-        name: the field's.
-        how: `higher` or `lower`, `X instead of Y` for an enumeration, `bits+0x1-0x4` where the
-            protocol masks or counts in bits, or `differs`; of the right side.
-    """
-
-    name: str
-    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,72 +146,14 @@ def _decode(trace: bytes) -> tuple[tuple[Event, ...], bytes]:
     return events, b""
 
 
-def _layout(event: Event) -> tuple[Field, ...]:
-    kind = PROTOCOL.events.get(event.kind)
-    return (
-        tuple(Field(name, "u64") for name in event.fields) if kind is None else kind.layout.fields
-    )
-
-
-def canonical_value(field: Field, value: int) -> int | None:
-    """What of a field's value is compared; None for nothing.
-
-    A symbolic field is compared by its value: all accounts are of one image, in which two
-    addresses are the same function and offset exactly if they are equal.
-    """
-    if field.comparison is Comparison.IGNORED:
-        return None
-    return value if field.mask is None else value & field.mask
-
-
-def compared_part(event: Event) -> Event:
-    """The event with nothing but what is compared: masked, and without what is ignored."""
-    values = {
-        field.name: canonical_value(field, event.fields[field.name])
-        for field in _layout(event)
-        if field.name in event.fields
-    }
-    return Event(event.kind, {name: value for name, value in values.items() if value is not None})
-
-
-def _canonical_event(event: Event) -> tuple[object, ...]:
-    return event.kind, *(
-        canonical_value(field, event.fields[field.name]) for field in _layout(event)
-    )
-
-
 def canonical(account: Account) -> tuple[object, ...]:
     """A key that two observed accounts share exactly if `compare` finds no difference."""
     if account.outcome in UNTRACED:
         return (account.outcome,)
-    events = tuple(_canonical_event(event) for event in account.events)
+    events = tuple(canonical_event(event) for event in account.events)
     digests = {digest.region: digest for digest in account.state}
     state = tuple(digests.get(region) for region in PROTOCOL.state_regions)
     return account.outcome, events, account.rest, state
-
-
-def _how(field: Field, left: int, right: int) -> str:
-    if field.enum is not None:
-        names = [field.enum.get(value, "unknown") for value in (right, left)]
-        return " instead of ".join(names) if names[0] != names[1] else "differs"
-    if field.name in _DIGESTS:
-        return "differs"
-    if field.as_bits or field.mask is not None:
-        added, lost = right & ~left, left & ~right
-        return "bits" + (f"+{added:#x}" if added else "") + (f"-{lost:#x}" if lost else "")
-    return "higher" if right > left else "lower"
-
-
-def differing_fields(left: Event, right: Event) -> tuple[FieldDifference, ...]:
-    """The fields in which two events of one kind differ; one that either omits does not."""
-    found = []
-    for field in _layout(left):
-        if field.name in left.fields and field.name in right.fields:
-            one = canonical_value(field, left.fields[field.name])
-            other = canonical_value(field, right.fields[field.name])
-            if one is not None and other is not None and one != other:
-                found.append(FieldDifference(field.name, _how(field, one, other)))
-    return tuple(found)
 
 
 def compare_events(left: Sequence[Event], right: Sequence[Event]) -> Difference | None:

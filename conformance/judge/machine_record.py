@@ -9,14 +9,8 @@ from __future__ import annotations
 import itertools
 
 from conformance.case.case import Case
-from conformance.judge.compare import (
-    UNTRACED,
-    Account,
-    Compared,
-    Difference,
-    How,
-    differing_fields,
-)
+from conformance.judge.compare import UNTRACED, Account, Compared, Difference, How
+from conformance.judge.fields import differing_fields
 from conformance.observe.observation import MachineFault, Outcome
 from conformance.observe.trace import UNDECODABLE, Event
 from conformance.protocol import PROTOCOL

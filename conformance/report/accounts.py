@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from conformance.judge.compare import ORACLE, Account, compare_events, compared_part
+from conformance.judge.compare import ORACLE, Account, compare_events
+from conformance.judge.fields import compared_part
 from conformance.judge.verdict import Status, Verdict
 from conformance.observe.observation import Observation, Outcome
 from conformance.observe.trace import Event

@@ -7,15 +7,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conformance.judge.compare import (
-    ORACLE,
-    UNTRACED,
-    Account,
-    Compared,
-    Difference,
-    How,
-    differing_fields,
-)
+from conformance.judge.compare import ORACLE, UNTRACED, Account, Compared, Difference, How
+from conformance.judge.fields import differing_fields
 from conformance.judge.verdict import Verdict
 from conformance.observe.observation import Observation, StateDigest
 from conformance.observe.trace import Event

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
 
 from rich.text import Text
 
@@ -34,11 +35,9 @@ _Panel = list[Text]
 """The lines of one account."""
 
 
-class _Renderer(Protocol):
-    def __call__(
-        self, accounts: Sequence[Told], first: int, end: int, width: int
-    ) -> Iterator[list[_Panel]]:
-        """Stretches of events, one below the other; of each, a panel for each account."""
+_Renderer = Callable[[Sequence[Told], range, int], Iterator[list[_Panel]]]
+"""Of accounts, the events to show and the columns of a panel, makes stretches of events, one below
+the other; of each, a panel for each account."""
 
 
 def draw(accounts: Sequence[Told], shown: Window, symbols: Symbols, width: int) -> Iterator[Text]:
@@ -53,19 +52,19 @@ def draw(accounts: Sequence[Told], shown: Window, symbols: Symbols, width: int) 
     if mark is not None and mark >= shown.end:
         mark = None
     tasks = any(has_tasks(event) for account in accounts for event in account.events)
-    render: _Renderer = _Timelines(mark, symbols) if tasks else _Lists(mark, symbols)
+    render = partial(_timelines if tasks else _lists, mark=mark, symbols=symbols)
     cut = shown.end if mark is None else max(shown.first, mark - CONTEXT)
     if mark is None or shown.first < cut:
         everybody = dict.fromkeys(name for account in accounts for name in account.names)
         ending = f": {_ending(accounts[0])}" if len(accounts) == 1 else ""
         yield from _lines(", ".join(everybody) + ending, width, _TITLE)
-        for (panel,) in render(accounts[:1], shown.first, cut, width):
+        for (panel,) in render(accounts[:1], range(shown.first, cut), width):
             yield from panel
             yield Text()
     if mark is not None:
         if mark >= shown.first:
             yield from _lines(f"first difference: event {mark}", width, _MARKED)
-        yield from _apart(accounts, render, cut, shown.end, width)
+        yield from _apart(accounts, render, range(cut, shown.end), width)
     if mark is not None and tasks and mark >= shown.first:
         for account in accounts:
             yield from _lines(f"> {', '.join(account.names)}:", width, _TITLE)
@@ -77,9 +76,7 @@ def draw(accounts: Sequence[Told], shown: Window, symbols: Symbols, width: int) 
         yield from _lines(str(shown), width, "dim")
 
 
-def _apart(
-    accounts: Sequence[Told], render: _Renderer, first: int, end: int, width: int
-) -> Iterator[Text]:
+def _apart(accounts: Sequence[Told], render: _Renderer, shown: range, width: int) -> Iterator[Text]:
     """Panels side by side if the terminal is wide enough, otherwise one below the other."""
     each = (width - _GAP * (len(accounts) - 1)) // len(accounts)
     beside = each >= _BESIDE
@@ -88,7 +85,7 @@ def _apart(
         list(_lines(f"{', '.join(account.names)}: {_ending(account)}", each, _TITLE))
         for account in accounts
     ]
-    for panels in render(accounts, first, end, each):
+    for panels in render(accounts, shown, each):
         titled = [[*title, *panel, Text()] for title, panel in zip(titles, panels, strict=True)]
         if beside:
             yield from (_joined(row, each) for row in itertools.zip_longest(*titled))
@@ -105,49 +102,35 @@ def _joined(cells: Sequence[Text | None], width: int) -> Text:
     return line
 
 
-class _Timelines:
+def _timelines(
+    accounts: Sequence[Told], shown: range, width: int, *, mark: int | None, symbols: Symbols
+) -> Iterator[list[_Panel]]:
     """Accounts with tasks."""
-
-    def __init__(self, mark: int | None, symbols: Symbols) -> None:
-        self._mark = mark
-        self._symbols = symbols
-
-    def __call__(
-        self, accounts: Sequence[Told], first: int, end: int, width: int
-    ) -> Iterator[list[_Panel]]:
-        """See _Renderer."""
-        told = []
-        for account in accounts:
-            reader = TaskReader(self._symbols)
-            marks = [reader.read(event) for event in account.events]
-            if self._mark is not None and len(accounts) > 1:
-                marks = list(point_out(marks, self._mark))
-            told.append(marks)
-        drawings = [Timeline(marks, self._mark) for marks in told]
-        for band in lay_out(told, first, end, width):
-            yield [drawing.draw(band) for drawing in drawings]
+    told = []
+    for account in accounts:
+        reader = TaskReader(symbols)
+        marks = [reader.read(event) for event in account.events]
+        if mark is not None and len(accounts) > 1:
+            marks = list(point_out(marks, mark))
+        told.append(marks)
+    drawings = [Timeline(marks, mark) for marks in told]
+    for band in lay_out(told, shown.start, shown.stop, width):
+        yield [drawing.draw(band) for drawing in drawings]
 
 
-class _Lists:
-    """Accounts without tasks."""
-
-    def __init__(self, mark: int | None, symbols: Symbols) -> None:
-        self._mark = mark
-        self._symbols = symbols
-
-    def __call__(
-        self, accounts: Sequence[Told], first: int, end: int, width: int
-    ) -> Iterator[list[_Panel]]:
-        """See _Renderer."""
-        yield [list(self._panel(account, first, end, width)) for account in accounts]
-
-    def _panel(self, account: Told, first: int, end: int, width: int) -> Iterator[Text]:
-        for index in range(first, end):
-            marked = index == self._mark
+def _lists(
+    accounts: Sequence[Told], shown: range, width: int, *, mark: int | None, symbols: Symbols
+) -> Iterator[list[_Panel]]:
+    """Accounts without tasks, in a single stretch."""
+    panels: list[_Panel] = [[] for _ in accounts]
+    for index in shown:
+        marked = index == mark
+        number = f"{'> ' if marked else ''}{index}"
+        for account, panel in zip(accounts, panels, strict=True):
             if marked or index < len(account.events):
-                number = f"{'> ' if marked else ''}{index}"
-                line = f"{number:>{_NUMBER}}  {_in_full(account, index, self._symbols)}"
-                yield from _lines(line, width, _MARKED if marked else "", indent=_NUMBER + 4)
+                line = f"{number:>{_NUMBER}}  {_in_full(account, index, symbols)}"
+                panel += _lines(line, width, _MARKED if marked else "", indent=_NUMBER + 4)
+    yield panels
 
 
 def _in_full(account: Told, index: int, symbols: Symbols) -> str:

@@ -9,7 +9,7 @@ from conformance.case.case import Case
 from conformance.case.codec import dump_case
 from conformance.case.image import Image
 from conformance.case.payload import encode_payload
-from conformance.judge.compare import compared_part
+from conformance.judge.fields import compared_part
 from conformance.oracle.expectation import Expectation
 
 __all__ = ["write_reproducer"]

@@ -18,6 +18,7 @@ from conformance.engine.harness import Harness
 from conformance.errors import ConformanceError
 from conformance.pytest_plugin import run_state
 from conformance.resources import resource
+from conformance.suites.directed import machine_in
 
 
 def _given(config: pytest.Config) -> dict[str, MemoryMap]:
@@ -62,7 +63,7 @@ def image_id(request: pytest.FixtureRequest, conformance_harness: Harness) -> Im
     assert conformance_harness.runner  # it has been set up, and with it the images
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     architecture = parameters.get("architecture")
-    machine = parameters.get("machine") or getattr(parameters.get("setting"), "machine", None)
+    machine = machine_in(parameters)
     if machine is not None:
         architecture = machine.architecture
     if parameters.get("known_divergence") is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from conformance import Case, Machine, Map, Operation, Probe, Program, Rights
 from conformance.case.image import ImageId
@@ -22,6 +23,7 @@ __all__ = [
     "accesses",
     "all_rights",
     "case_of",
+    "machine_in",
     "machine_name",
     "mapped_pages",
     "values_of",
@@ -38,6 +40,12 @@ I686_MACHINES = every_machine("i686")
 def values_of(machine: Machine) -> ImageValues:
     """The protocol's constants, as the image for a machine has them."""
     return PROTOCOL.images[machine.architecture]
+
+
+def machine_in(parameters: Mapping[str, Any]) -> Machine | None:
+    """The machine that a test with these parameters is about, by itself or as part of a setting."""
+    machine: Machine | None = parameters.get("machine")
+    return machine or getattr(parameters.get("setting"), "machine", None)
 
 
 def machine_name(machine: Machine) -> str:

@@ -75,6 +75,7 @@ def test_a_real_map_is_one_that_linux_prints(name: str) -> None:
         ("high-halves", {*range(0x1000, 0x1100)}),
         ("straddles-4-gib", {*range(0x1000, 0x1100)}),
         ("wraps-2-64", {*range(0x1000, 0x1100)}),
+        ("available-wraps-2-64", {*range(0x1000, 0x4000)}),
         (
             "overlapping-available-reserved",
             {*range(0x1000, 0x1100)} - {0x1004, 0x1005, 0x1006, 0x1010, 0x10FF},
@@ -117,6 +118,8 @@ def test_the_pathological_maps_show_what_they_are_named_after() -> None:
         if name not in REAL
     }
     assert any(region.wraps for region in maps["wraps-2-64"].regions)
+    (all_of_memory,) = maps["available-wraps-2-64"].regions
+    assert all_of_memory.end % ADDRESS_LIMIT < all_of_memory.base
     assert any(
         region.base < 1 << 32 < region.end < ADDRESS_LIMIT
         for region in maps["straddles-4-gib"].regions

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
-from hypothesis.strategies import SearchStrategy
+from strategy_values import reach, reached
 
 from conformance.case.case import Case
 from conformance.case.image import Image, ImageId
@@ -214,31 +212,6 @@ PROGRAM_FEATURES: dict[str, Callable[[tuple[Operation, ...]], Any]] = {
         }.items()
     },
 }
-
-
-def reach(strategy: SearchStrategy[Any], condition: Callable[[Any], Any], *, shrink: bool) -> Any:
-    phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
-    options = settings(
-        max_examples=2000,
-        database=None,
-        derandomize=True,
-        phases=phases,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    return find(strategy, lambda value: bool(condition(value)), settings=options)
-
-
-def reached(strategy: SearchStrategy[Any], features: dict[str, Callable[[Any], Any]]) -> set[str]:
-    """The features among 2000 values, or fewer once all of them were seen."""
-    seen: set[str] = set()
-
-    def complete(value: Any) -> bool:
-        seen.update(name for name, condition in features.items() if condition(value))
-        return len(seen) == len(features)
-
-    with suppress(NoSuchExample):
-        reach(strategy, complete, shrink=False)
-    return seen
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
-from hypothesis.strategies import SearchStrategy
+from strategy_values import drawn, reach, reached
 
 from conformance.case.case import Case
 from conformance.case.image import ImageId
@@ -69,43 +67,6 @@ TASK_OPERATIONS = {
 }
 
 _all_machines = every_machine()
-
-
-def reach(
-    strategy: SearchStrategy[Any],
-    condition: Callable[[Any], Any],
-    *,
-    shrink: bool,
-    most: int = 2000,
-) -> Any:
-    phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
-    options = settings(
-        max_examples=most,
-        database=None,
-        derandomize=True,
-        phases=phases,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    return find(strategy, lambda value: bool(condition(value)), settings=options)
-
-
-def drawn(strategy: SearchStrategy[Any], count: int) -> list[Any]:
-    """Values of a strategy, always the same ones."""
-    values: list[Any] = []
-
-    @settings(
-        max_examples=count,
-        database=None,
-        derandomize=True,
-        phases=(Phase.generate,),
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(strategy)
-    def collect(value: Any) -> None:
-        values.append(value)
-
-    collect()
-    return values
 
 
 # Without any health check left out, so that slow or wasteful strategies fail here.
@@ -342,29 +303,14 @@ FAULT_FEATURES |= {
 STACK_FEATURES |= _values_of(STACK_OPERATIONS)
 
 
-def _reached(strategy: SearchStrategy[Case], features: dict[str, Any]) -> set[str]:
-    """The features among as many cases as it takes to see all of them, 8000 at most."""
-    seen: set[str] = set()
-
-    def complete(case: Case) -> bool:
-        seen.update(
-            name for name, condition in features.items() if name not in seen and condition(case)
-        )
-        return len(seen) == len(features)
-
-    with suppress(NoSuchExample):
-        reach(strategy, complete, shrink=False, most=8000)
-    return seen
-
-
 @pytest.fixture(scope="module")
 def fault_features() -> set[str]:
-    return _reached(fault_cases(image=IMAGE), FAULT_FEATURES)
+    return reached(fault_cases(image=IMAGE), FAULT_FEATURES, most=8000)
 
 
 @pytest.fixture(scope="module")
 def stack_features() -> set[str]:
-    return _reached(guard_page_cases(image=IMAGE), STACK_FEATURES)
+    return reached(guard_page_cases(image=IMAGE), STACK_FEATURES, most=8000)
 
 
 @pytest.mark.parametrize("feature", FAULT_FEATURES)

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from strategy_values import drawn, reach
 
 from conformance.case.case import Case
 from conformance.case.codec import dump_case, load_case
@@ -47,25 +47,6 @@ from conformance.protocol import PROTOCOL
 IMAGE = ImageId("i686", "0" * 64)
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def drawn(strategy: SearchStrategy[Any], count: int) -> list[Any]:
-    """Values of a strategy, always the same ones."""
-    values: list[Any] = []
-
-    @settings(
-        max_examples=count,
-        database=None,
-        derandomize=True,
-        phases=(Phase.generate,),
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(strategy)
-    def collect(value: Any) -> None:
-        values.append(value)
-
-    collect()
-    return values
 
 
 @quick
@@ -143,25 +124,11 @@ def test_whatever_programs_do_tasks_do(kind: type[Operation]) -> None:
         operations = case.program.operations
         return any(isinstance(one, kind) for one in operations[operations.index(Body()) :])
 
-    options = settings(
-        max_examples=2000,
-        database=None,
-        derandomize=True,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    assert find(task_cases(image=IMAGE), in_a_body, settings=options)
+    assert reach(task_cases(image=IMAGE), in_a_body, shrink=False)
 
 
 def shrunk(condition: Any) -> Program:
-    options = settings(
-        max_examples=2000,
-        database=None,
-        derandomize=True,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
-    case = find(task_cases(image=IMAGE, machine=Machine()), condition, settings=options)
+    case = reach(task_cases(image=IMAGE, machine=Machine()), condition, shrink=True)
     assert isinstance(case, Case)
     return case.program
 

@@ -102,6 +102,14 @@ def divergence(
     return path.read_text()
 
 
+@pytest.fixture
+def found(divergence: str, tmp_path: Path) -> Path:
+    """The one file of a run that has diverged, in a folder with nothing else."""
+    path = tmp_path / "mail-attachment.json"
+    path.write_text(divergence)
+    return path
+
+
 @pytest.fixture(scope="session")
 def total_of_one() -> int:
     """How many cases a run of one image on one map with three generated cases has: the regressions

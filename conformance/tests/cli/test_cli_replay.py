@@ -17,14 +17,6 @@ Command = Callable[..., Any]
 SIGNATURE = "kernel or unicorn: reserved[first_frame].end lower (legacy)"
 
 
-@pytest.fixture
-def found(divergence: str, tmp_path: Path) -> Path:
-    """The one file of a run that has diverged, in a folder with nothing else."""
-    path = tmp_path / "mail-attachment.json"
-    path.write_text(divergence)
-    return path
-
-
 def test_a_divergence_comes_back_from_its_file_alone(
     conformance: Command, found: Path, wrong_image: Image
 ) -> None:

@@ -21,14 +21,6 @@ TWO = '[backends.one]\nkind = "unicorn"\n[backends.two]\nkind = "unicorn"\n'
 
 
 @pytest.fixture
-def found(divergence: str, tmp_path: Path) -> Path:
-    """The one file of a run that has diverged, in a folder with nothing else."""
-    path = tmp_path / "mail-attachment.json"
-    path.write_text(divergence)
-    return path
-
-
-@pytest.fixture
 def plain(small_case: Case, tmp_path: Path) -> Path:
     """A case without tasks."""
     path = tmp_path / "plain.json"

@@ -15,8 +15,8 @@ from conformance.case.case import Case
 from conformance.case.image import Image
 from conformance.case.program import Count
 from conformance.case.strategies import cases
+from conformance.engine.causes import causes_of
 from conformance.engine.explore import explore, shrink
-from conformance.engine.harness import causes_of
 from conformance.engine.runner import Result, Runner
 
 MakeRunner = Callable[..., Runner]

@@ -18,6 +18,7 @@ from conformance.case.image import ImageId
 from conformance.case.machine import Machine
 from conformance.case.strategies import fault_cases, guard_page_cases
 from conformance.suites import test_faults, test_guard_pages
+from conformance.suites.directed import machine_in
 
 __all__ = ["directed_cases", "generate", "generated_cases", "in_turn", "written_in"]
 
@@ -102,17 +103,12 @@ def written_in(suite: ModuleType) -> list[list[Case]]:
         if name.startswith("test_") and name != "test_known_divergence":
             collector = _Collector()
             for arguments in _parameters(test):
-                if _machine_of(arguments).architecture == _NO_IMAGE.architecture:
+                machine = machine_in(arguments) or Machine()
+                if machine.architecture == _NO_IMAGE.architecture:
                     test(differential_test=collector, image_id=_NO_IMAGE, **arguments)
             found.append(collector.cases)
     assert any(found), f"{suite.__name__} has no directed cases"
     return found
-
-
-def _machine_of(arguments: dict[str, Any]) -> Machine:
-    """The machine that a test is about; the smallest where it does not say."""
-    named = arguments.get("machine") or getattr(arguments.get("setting"), "machine", None)
-    return named or Machine()
 
 
 def _parameters(test: Any) -> Iterator[dict[str, Any]]:
