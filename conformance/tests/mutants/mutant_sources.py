@@ -22,28 +22,35 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 class Kernels:
-    """Kernels with defects, built one after the other in one place: little is compiled again."""
+    """Kernels with defects: of each, nothing is compiled but what its patch changes.
+
+    The right kernel is built once. Each of the others starts from its sources and objects, with
+    their times: to undo a patch would be a change, too, and compiled with the next one.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._source = folder / "kernel"
-        self._objects = folder / "objects"
-        self._objects.mkdir()
-        shutil.copytree(_ROOT / "kernel", self._source)
+        self._right = folder / "right"
+        self._work = folder / "work"
+        shutil.copytree(_ROOT / "kernel", self._work / "kernel")
+        (self._work / "objects").mkdir()
+        self._build(folder / "image", "right")
+        self._work.rename(self._right)
 
     def build(self, patch: Path, output: Path) -> Image:
         """The image of the kernel with a patch."""
-        _apply(self._source, patch)
+        shutil.copytree(self._right, self._work)
         try:
-            with pytest.MonkeyPatch.context() as patching:
-                # A folder that stays, where the build would take a new one.
-                patching.setattr(
-                    tempfile,
-                    "TemporaryDirectory",
-                    lambda **_: contextlib.nullcontext(str(self._objects)),
-                )
-                return build_image(self._source, output, name=patch.stem)
+            _apply(self._work / "kernel", patch)
+            return self._build(output, patch.stem)
         finally:
-            _apply(self._source, patch, "--reverse")
+            shutil.rmtree(self._work)
+
+    def _build(self, output: Path, name: str) -> Image:
+        with pytest.MonkeyPatch.context() as patching:
+            # A folder that stays, where the build would take a new one.
+            objects = contextlib.nullcontext(str(self._work / "objects"))
+            patching.setattr(tempfile, "TemporaryDirectory", lambda **_: objects)
+            return build_image(self._work / "kernel", output, name=name)
 
 
 def model_with(patch: Path, folder: Path) -> str:

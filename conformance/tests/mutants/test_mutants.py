@@ -6,10 +6,8 @@ author could make. Slow (each is built and run on all backends): `tox -e mutants
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,12 +15,15 @@ from conformance.case.case import Case
 from conformance.case.fixtures import load_fixture, map_names
 from conformance.case.strategies import cases
 from conformance.config import Config
-from conformance.engine.build import build_image
 from conformance.engine.setup import build_harness
 from conformance.judge.verdict import KERNEL, Status
 
-ROOT = Path(__file__).resolve().parents[3]
-PATCHES = sorted((ROOT / "fixtures" / "mutants" / "kernel-frames").glob("*.patch"))
+if TYPE_CHECKING:
+    from mutant_sources import Kernels
+
+PATCHES = sorted(
+    (Path(__file__).resolve().parents[3] / "fixtures" / "mutants" / "kernel-frames").glob("*.patch")
+)
 SEED = 7
 CASES = 200
 
@@ -30,12 +31,8 @@ pytestmark = pytest.mark.mutants
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=[patch.stem for patch in PATCHES])
-def test_mutant_is_caught(patch: Path, tmp_path: Path) -> None:
-    source = tmp_path / "kernel"
-    shutil.copytree(ROOT / "kernel", source)
-    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path)}
-    subprocess.run(["git", "apply", str(patch)], cwd=source, env=environment, check=True)
-    image = build_image(source, tmp_path / "image", name=patch.stem)
+def test_mutant_is_caught(patch: Path, kernels: Kernels, tmp_path: Path) -> None:
+    image = kernels.build(patch, tmp_path / "image")
     harness, _ = build_harness(Config(), images=[image], seed=SEED, cases=CASES)
     with harness.runner:
         harness.explore(cases(image=image.id), suite="frames", what=patch.stem)
