@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from backends.unicorn_model.delivery.machine import GENERAL
+from backends.unicorn_model.instructions.decoded import LONGEST
 
 __all__ = [
     "HLT",
     "IRET",
-    "LONGEST",
     "POPF",
     "POP_SS",
+    "PREFIXES",
     "STI",
     "Operation",
     "Watched",
@@ -26,9 +27,6 @@ __all__ = [
     "decode",
     "prefix_length",
 ]
-
-LONGEST = 15
-"""Bytes of an instruction, at most (SDM vol. 2, 2.3.11)."""
 
 POPF, IRET, HLT, STI, POP_SS = b"\x9d", b"\xcf", b"\xf4", b"\xfb", b"\x17"
 """Opcodes that are looked for only while they matter: their bytes are frequent. (POP to SS is of
@@ -67,8 +65,9 @@ class Watched:
     wide: bool = True
 
 
-# SDM vol. 2, 2.1.1; LOCK is none of them: with it, all of the above are undefined.
-_PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3"
+PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3"
+"""SDM vol. 2, 2.1.1; LOCK is none of them: with it, all of the above are undefined."""
+
 _OPERAND_SIZE = 0x66
 _MOVES = {0: Operation.MOV_TO_CR0, 3: Operation.MOV_TO_CR3, 4: Operation.MOV_TO_CR4}
 _ONE_BYTE = {
@@ -94,11 +93,11 @@ def candidates(page: bytes, opcodes: bytes = b"") -> Iterator[int]:
         if match[0][0] == 0x0F and operand and not _is_watched(opcode[0], operand[0]):
             continue
         yield start
-        while start and page[start - 1] in _PREFIXES and match.start() - start < LONGEST:
+        while start and page[start - 1] in PREFIXES and match.start() - start < LONGEST:
             start -= 1
             yield start
     start = len(page)
-    while start and page[start - 1] in _PREFIXES and len(page) - start < LONGEST:
+    while start and page[start - 1] in PREFIXES and len(page) - start < LONGEST:
         start -= 1
         yield start
 
@@ -113,7 +112,7 @@ def _is_watched(opcode: int, operand: int) -> bool:
 
 def prefix_length(code: bytes) -> int:
     """How many prefixes there are."""
-    return len(code) - len(code.lstrip(_PREFIXES))
+    return len(code) - len(code.lstrip(PREFIXES))
 
 
 def decode(code: bytes) -> Watched | None:
