@@ -306,6 +306,15 @@ def test_a_fault_does_not_lose_an_interrupt(machine: LongMachine) -> None:
     assert machine.quad(RESULT + 8) > 50
 
 
+@pytest.mark.parametrize("code", [SELF, NOP * 600 + SELF, LOOP + SELF])
+def test_behind_a_fault_the_resume_flag_is_soon_clear(code: bytes) -> None:
+    """17.3.1.1: by the first instruction that completes."""
+    machine = new_machine(save_stack(RESULT, 3) + BELL)
+    machine.handler(6, skip(2) + IRETQ)
+    rang(machine.run(START + b"\x31\xc9" + STI + UD2 + code))  # xor %ecx, %ecx
+    assert machine.quad(RESULT + 16) & (IF | RF) == IF
+
+
 def test_tracing_and_interrupts(machine: LongMachine) -> None:
     """6.9: the trap of an instruction comes before an interrupt behind it."""
     machine.handler(1, count(RESULT + 8) + IRETQ)
