@@ -8,6 +8,8 @@ instruction that the model executes itself. Then the processor stands between tw
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import unicorn.x86_const as x86
@@ -21,6 +23,7 @@ from backends.unicorn_model.delivery.deliver import Outcome
 from backends.unicorn_model.delivery.flags import RF, TF
 from backends.unicorn_model.delivery.vectors import DB, Event
 from backends.unicorn_model.emulation import Emulation, Interrupted, Other, PageFaulted, Reason
+from backends.unicorn_model.faults import PageFault
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.messages import End
 from backends.unicorn_model.page_watch import Find
@@ -28,9 +31,26 @@ from backends.unicorn_model.single_step import SingleStep
 from backends.unicorn_model.stepper import Stepper
 from backends.unicorn_model.stopped_state import StoppedState
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "Rules"]
 
 M = TypeVar("M", bound=StoppedState[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Rules(Generic[M]):
+    """How a mode has interruptions.
+
+    Attributes:
+        page_fault: the event that a page fault is.
+        software_interrupt: the one that INT n or the like is.
+        exception: the one that another exception is; None if the manual has none.
+        deliver: delivers an event.
+    """
+
+    page_fault: Callable[[M, PageFault, Access], Event | None]
+    software_interrupt: Callable[[M, int], Event]
+    exception: Callable[[M, int], Event | None]
+    deliver: Callable[[M, Event], Outcome]
 
 
 class Execution(ABC, Generic[M]):
@@ -47,6 +67,7 @@ class Execution(ABC, Generic[M]):
         hidden: what Unicorn does not show of it.
         machine: the same processor, while it is stopped.
         find: which instructions are watched.
+        rules: how the mode has interruptions.
     """
 
     TRACED: bytes
@@ -60,7 +81,9 @@ class Execution(ABC, Generic[M]):
         hidden: HiddenState,
         machine: M,
         find: Find,
+        rules: Rules[M],
     ) -> None:
+        self._rules = rules
         self._processor = processor
         self._board = board
         self._control = control
@@ -182,10 +205,18 @@ class Execution(ABC, Generic[M]):
     def _execute(self) -> Event | None:
         """Execute the instruction at which it was stopped, or see what it raises."""
 
-    @abstractmethod
     def _interruption(self, reason: Reason) -> Event | None:
         """The event that Unicorn was interrupted by."""
+        machine, rules = self._machine, self._rules
+        match reason:
+            case PageFaulted(fault, access):
+                return rules.page_fault(machine, fault, access)
+            case Interrupted(vector, software=True):
+                return rules.software_interrupt(machine, vector)
+            case Interrupted(vector, software=False):
+                return rules.exception(machine, vector)
+            case _:
+                raise AssertionError(reason)
 
-    @abstractmethod
     def _deliver(self, event: Event) -> Outcome:
-        """Deliver an event."""
+        return self._rules.deliver(self._machine, event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from unicorn.unicorn_py3 import Uc
 
@@ -27,26 +28,24 @@ class LinearMemory:
     """Guest memory, as the processor's paging shows it.
 
     Attributes:
-        mask: of linear addresses.
+        MASK: of linear addresses.
 
     Args:
         processor: gets what is written.
         memory: guest RAM.
         mmu: translates all accesses.
         control: the processor's control registers.
-        mask: of linear addresses.
     """
 
-    def __init__(
-        self, processor: Uc, memory: memoryview, mmu: Mmu, control: ControlUnit, mask: int
-    ) -> None:
+    MASK: ClassVar[int]
+
+    def __init__(self, processor: Uc, memory: memoryview, mmu: Mmu, control: ControlUnit) -> None:
         self._processor = processor
         self._memory = memory
         self._mmu = mmu
         self._control = control
         self._state: ControlState | None = None
         self._frames: dict[tuple[int, Access, Privilege, bool], int] = {}
-        self.mask = mask
 
     def read(self, linear: int, size: int, mode: Mode) -> bytes:
         """Read bytes; memory that is not there reads as all ones."""
@@ -92,7 +91,7 @@ class LinearMemory:
         while size:
             count = min(size, _PAGE - linear % _PAGE)
             yield linear, count
-            linear, size = linear + count & self.mask, size - count
+            linear, size = linear + count & self.MASK, size - count
 
     def forget_translations(self) -> None:
         """Paging structures may have been written."""

@@ -10,13 +10,12 @@ from unicorn.unicorn_py3 import Uc
 from backends.unicorn_model.board import Board
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.cpu_profile import CpuProfile
-from backends.unicorn_model.delivery.deliver import Outcome, deliver, exception_of
+from backends.unicorn_model.delivery.deliver import deliver, exception_of
 from backends.unicorn_model.delivery.flags import IF, NT, TF
 from backends.unicorn_model.delivery.machine import GENERAL
 from backends.unicorn_model.delivery.vectors import Event, Fault
-from backends.unicorn_model.emulation import Interrupted, PageFaulted, Reason
 from backends.unicorn_model.executed import execute, is_executed
-from backends.unicorn_model.execution import Execution
+from backends.unicorn_model.execution import Execution, Rules
 from backends.unicorn_model.faults import NotModelled, PageFault
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.instructions.access_checks import is_unrestricted
@@ -57,6 +56,7 @@ _MASK = 0xFFFFFFFF
 _CONTROL = {
     name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in ("cr0", "cr2", "cr3", "cr4")
 }
+_RULES = Rules(event_of_page_fault, event_of_software_interrupt, event_of_exception, deliver)
 
 
 class Run(Execution[StoppedProcessor]):
@@ -82,8 +82,8 @@ class Run(Execution[StoppedProcessor]):
         board = Board(memory, profile)
         control = ControlUnit(processor, board.physical, profile)
         hidden = HiddenState(processor)
-        machine = StoppedProcessor(processor, memory, board.mmu, control, hidden)
-        super().__init__(processor, board, control, hidden, machine, find)
+        machine = StoppedProcessor(processor, board, control, hidden)
+        super().__init__(processor, board, control, hidden, machine, find, _RULES)
         self._in_long_mode = in_long_mode
         self._hooked = RegisterFile(processor, (*GENERAL, "eip", "cs", "eflags"))
         self._checked = CheckedMode()
@@ -120,21 +120,6 @@ class Run(Execution[StoppedProcessor]):
         self._processor = self._in_long_mode(self._processor)
         self._control.attach(self._processor)
         return LongRun(self._processor, self._board, self._control).execute(self._machine.pointer)
-
-    def _interruption(self, reason: Reason) -> Event | None:
-        machine = self._machine
-        match reason:
-            case PageFaulted(fault, access):
-                return event_of_page_fault(machine, fault, access)
-            case Interrupted(vector, software=True):
-                return event_of_software_interrupt(machine, vector)
-            case Interrupted(vector, software=False):
-                return event_of_exception(machine, vector)
-            case _:
-                raise AssertionError(reason)
-
-    def _deliver(self, event: Event) -> Outcome:
-        return deliver(self._machine, event)
 
     def _is_ours(self, linear: int) -> bool:
         """During emulation: whether the model executes or checks an instruction."""

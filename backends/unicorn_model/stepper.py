@@ -46,9 +46,9 @@ class Stepper:
         instruction = machine.instruction(machine.pointer)
         if linear & -_PAGE == page or instruction is None:
             return False
-        if page - linear & machine.mask < instruction.length:
+        if page - linear & machine.MASK < instruction.length:
             return False
-        self._end_at([linear + instruction.length & machine.mask])
+        self._end_at([linear + instruction.length & machine.MASK])
         return True
 
     def step_one(self, machine: StoppedState[Any]) -> None:

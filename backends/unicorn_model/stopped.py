@@ -10,14 +10,13 @@ from typing import Any
 from unicorn.unicorn_py3 import Uc
 
 from backends.unicorn_model.access_rights import Access
+from backends.unicorn_model.board import Board
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.machine import GENERAL, Registers, Segment
 from backends.unicorn_model.delivery.vectors import GP, Fault
 from backends.unicorn_model.faults import GeneralProtection
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.instructions.decode import Instruction, decode
-from backends.unicorn_model.mmu import Mmu
-from backends.unicorn_model.register_file import RegisterFile
 from backends.unicorn_model.segment_registers import SegmentLoader
 from backends.unicorn_model.stopped_state import StoppedState
 
@@ -29,28 +28,16 @@ _MASK = 0xFFFFFFFF
 class StoppedProcessor(StoppedState[Registers]):
     """The `delivery.machine.Machine` that Unicorn's registers and guest RAM make."""
 
+    MASK = _MASK
+    GENERAL = GENERAL
+    STACK_POINTER, POINTER, FLAGS = "esp", "eip", "eflags"
+
     def __init__(
-        self,
-        processor: Uc,
-        memory: memoryview,
-        mmu: Mmu,
-        control: ControlUnit,
-        hidden: HiddenState,
+        self, processor: Uc, board: Board, control: ControlUnit, hidden: HiddenState
     ) -> None:
         """Take what a `StoppedState` does."""
+        super().__init__(processor, board, control, hidden)
         self._loader = SegmentLoader(processor)
-        self._stack = RegisterFile(processor, ("esp", "cs"))
-        super().__init__(
-            processor,
-            memory,
-            mmu,
-            control,
-            hidden,
-            general=GENERAL,
-            pointer="eip",
-            flags="eflags",
-            mask=_MASK,
-        )
 
     def check_cr3(self, value: int) -> None:
         """Raise `Fault` if a task switch cannot load CR3 with it."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc
 
 from backends.unicorn_model.access_rights import Access
+from backends.unicorn_model.board import Board
 from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.descriptors import decode_descriptor
 from backends.unicorn_model.delivery.machine import SEGMENTS, Registers, Segment, Table
@@ -18,7 +19,6 @@ from backends.unicorn_model.hidden_state import SYSTEM_SEGMENTS, HiddenState
 from backends.unicorn_model.instructions.decoded import LONGEST, DecodedInstruction
 from backends.unicorn_model.linear_memory import LinearMemory
 from backends.unicorn_model.long_mode.delivery.machine import Registers as LongRegisters
-from backends.unicorn_model.mmu import Mmu
 from backends.unicorn_model.register_file import RegisterFile
 
 __all__ = ["StoppedState"]
@@ -35,40 +35,33 @@ class StoppedState(LinearMemory, ABC, Generic[R]):
     Registers that are set reach Unicorn with `store`.
 
     Attributes:
+        GENERAL: the names of the general registers.
+        STACK_POINTER: that of the stack pointer.
+        POINTER: that of the instruction pointer.
+        FLAGS: that of the flags.
         registers: as they are now.
 
     Args:
         processor: whose emulation is stopped.
-        memory: guest RAM.
-        mmu: translates all accesses.
+        board: what is around it.
         control: its control registers.
         hidden: what Unicorn does not show of it.
-        general: the names of the general registers.
-        pointer: the name of the instruction pointer.
-        flags: the name of the flags.
-        mask: of linear addresses.
     """
+
+    GENERAL: ClassVar[tuple[str, ...]]
+    STACK_POINTER: ClassVar[str]
+    POINTER: ClassVar[str]
+    FLAGS: ClassVar[str]
 
     registers: R
 
     def __init__(
-        self,
-        processor: Uc,
-        memory: memoryview,
-        mmu: Mmu,
-        control: ControlUnit,
-        hidden: HiddenState,
-        *,
-        general: tuple[str, ...],
-        pointer: str,
-        flags: str,
-        mask: int,
+        self, processor: Uc, board: Board, control: ControlUnit, hidden: HiddenState
     ) -> None:
-        super().__init__(processor, memory, mmu, control, mask)
+        super().__init__(processor, board.memory, board.mmu, control)
         self._hidden = hidden
-        self._pointer = pointer
-        self._flags = flags
-        written = (*general, pointer, flags, "cr0", "cr2")
+        self._stack = RegisterFile(processor, (self.STACK_POINTER, "cs"))
+        written = (*self.GENERAL, self.POINTER, self.FLAGS, "cr0", "cr2")
         self._written = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in written}
         self._file = RegisterFile(processor, (*written, "cr3"))
         self._held = self.registers = self._read_registers()
@@ -76,12 +69,12 @@ class StoppedState(LinearMemory, ABC, Generic[R]):
     @property
     def pointer(self) -> int:
         """EIP or RIP."""
-        return int(getattr(self.registers, self._pointer))
+        return int(getattr(self.registers, self.POINTER))
 
     @property
     def flags(self) -> int:
         """EFLAGS or RFLAGS."""
-        return int(getattr(self.registers, self._flags))
+        return int(getattr(self.registers, self.FLAGS))
 
     def load(self) -> None:
         """Take over the registers, after emulation."""
@@ -115,7 +108,11 @@ class StoppedState(LinearMemory, ABC, Generic[R]):
 
     def change_flags(self, flags: int) -> None:
         """Set EFLAGS or RFLAGS."""
-        self.change(**{self._flags: flags})
+        self.change(**{self.FLAGS: flags})
+
+    def go_on(self, eip: int, flags: int) -> None:
+        """Set EIP or RIP, and the flags."""
+        self.change(**{self.POINTER: eip, self.FLAGS: flags})
 
     def reload_control(self) -> None:
         """Take over CR0 and CR3, which were written in the processor itself."""
@@ -127,7 +124,7 @@ class StoppedState(LinearMemory, ABC, Generic[R]):
     def linear(self, eip: int) -> int:
         """The linear address of an instruction."""
         held = self.registers.cs.descriptor
-        return (held.base if held is not None else 0) + eip & self.mask
+        return (held.base if held is not None else 0) + eip & self.MASK
 
     def code(self, eip: int | None = None, size: int = LONGEST) -> bytes:
         """The bytes of instructions, up to the first that cannot be fetched.
@@ -157,7 +154,7 @@ class StoppedState(LinearMemory, ABC, Generic[R]):
         if held.selector != selector or held.descriptor is None or selector & 0b111:
             return False
         _, base, limit, _ = self._processor.reg_read(x86.UC_X86_REG_GDTR)
-        raw = self.peek(base + selector & self.mask, 8, 0, Access.READ)
+        raw = self.peek(base + selector & self.MASK, 8, 0, Access.READ)
         accessed = held.descriptor.kind & 1 and held.descriptor.dpl == 0
         return (
             bool(accessed)

@@ -18,9 +18,10 @@ from backends.unicorn_model.instructions.decoded import (
     REPEATS,
     STRING_OPCODES,
     DecodedInstruction,
-    Encoding,
+    Disassembler,
+    Parts,
+    Prefixes,
     bit_string_offset,
-    explicit_memory,
 )
 from backends.unicorn_model.instructions.opcode_map import OperandUse, operand_use
 
@@ -95,13 +96,9 @@ def register_value(registers: Registers, name: str) -> int:
     return int(getattr(registers, f"e{name}")) & 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefixes:
-    count: int
-    operand_size: int
-    address_size: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prefixes(Prefixes):
     override: str | None
-    repeated: bool
 
 
 def _prefixes(code: bytes) -> _Prefixes:
@@ -122,11 +119,16 @@ def _prefixes(code: bytes) -> _Prefixes:
         elif byte != LOCK:
             break
         count += 1
-    return _Prefixes(count, operand_size, address_size, override, repeated)
+    return _Prefixes(
+        count=count,
+        operand_size=operand_size,
+        address_size=address_size,
+        override=override,
+        repeated=repeated,
+    )
 
 
-_disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_32)
-_disassembler.detail = True
+_disassembler = Disassembler(capstone.CS_MODE_32, _prefixes)
 
 
 @lru_cache(maxsize=8192)
@@ -136,53 +138,33 @@ def decode(code: bytes) -> Instruction | None:
     Returns:
         None if they start with no whole and valid instruction of at most 15 bytes.
     """
-    found = next(_disassembler.disasm(code, 0, count=1), None)
-    if found is None:
+    parts = _disassembler.parts(code)
+    if parts is None:
         return None
-    prefixes = _prefixes(code)
-    rest = code[prefixes.count : found.size]
-    if not rest:  # a prefix that is none in front of what follows
-        return None
-    encoding = Encoding.of(rest)
-    opcode, modrm = encoding.opcode, encoding.modrm
     # Volume 2, 2.3.5: where ModR/M would name a register, these begin a VEX or EVEX prefix.
-    vector = opcode in (0xC4, 0xC5, 0x62) and modrm >> 6 == 3
-    memory = None
-    address = explicit_memory(found, opcode)
-    if address is not None:
-        use = None
-        if not vector:
-            use = operand_use(opcode, modrm >> 3 & 7, prefixes.operand_size)
-        memory = _memory_operand(found, address, prefixes, use, modrm)
+    vector = parts.opcode in (0xC4, 0xC5, 0x62) and parts.modrm >> 6 == 3
     return Instruction(
-        name=str(found.insn_name()),
-        opcode=opcode,
-        modrm=modrm,
-        immediate=encoding.behind,
-        length=found.size,
-        operand_size=prefixes.operand_size,
-        address_size=prefixes.address_size,
-        override=prefixes.override,
-        repeated=prefixes.repeated,
-        vector=vector,
-        memory=memory,
+        **parts.attributes(vector=vector),
+        override=parts.prefixes.override,
+        memory=_memory_operand(parts, vector=vector),
     )
 
 
-def _memory_operand(
-    found: Any, address: Any, prefixes: _Prefixes, use: OperandUse | None, modrm: int
-) -> MemoryOperand:
-    base = _register_name(found, address.base)
+def _memory_operand(parts: Parts[_Prefixes], *, vector: bool) -> MemoryOperand | None:
+    address, prefixes, field = parts.address, parts.prefixes, parts.modrm >> 3 & 7
+    if address is None:
+        return None
+    use = None if vector else operand_use(parts.opcode, field, prefixes.operand_size)
+    base = _register_name(parts.found, address.base)
     # Volume 1, table 3-5: the default segments.
     default = "ss" if base in _STACK_BASES else "ds"
     bit_offset = None
     if use is not None and use.bit_string:
-        name = GENERAL[modrm >> 3 & 7]
-        bit_offset = name if prefixes.operand_size == 4 else name[1:]
+        bit_offset = GENERAL[field] if prefixes.operand_size == 4 else GENERAL[field][1:]
     return MemoryOperand(
         segment=prefixes.override or default,
         base=base,
-        index=_register_name(found, address.index),
+        index=_register_name(parts.found, address.index),
         scale=address.scale,
         displacement=address.disp & _MASK,
         address_size=prefixes.address_size,

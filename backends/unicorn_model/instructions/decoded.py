@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+import capstone
 from capstone import x86_const
 
 from backends.unicorn_model.instructions.opcode_map import OperandUse
@@ -17,9 +19,10 @@ __all__ = [
     "REPEATS",
     "STRING_OPCODES",
     "DecodedInstruction",
-    "Encoding",
+    "Disassembler",
+    "Parts",
+    "Prefixes",
     "bit_string_offset",
-    "explicit_memory",
 ]
 
 LONGEST = 15
@@ -92,34 +95,97 @@ class DecodedInstruction:
         return self.MASK
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """The bytes of an instruction without its prefixes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefixes:
+    """The prefixes of an instruction, and what they make of it.
 
     Attributes:
+        count: how many bytes.
+        operand_size: in bytes.
+        address_size: in bytes.
+        repeated: there is a REP prefix.
+    """
+
+    count: int
+    operand_size: int
+    address_size: int
+    repeated: bool
+
+
+P = TypeVar("P", bound=Prefixes)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[P]):
+    """An instruction, taken apart.
+
+    Attributes:
+        found: what the disassembler knows of it.
+        prefixes: its first bytes.
+        opcode: of one byte; 0x0FB2 is one of two.
         behind: what follows the opcode.
     """
 
+    found: Any
+    prefixes: P
     opcode: int
     behind: bytes
-
-    @classmethod
-    def of(cls, rest: bytes) -> Encoding:
-        """Split what follows the prefixes: one byte at least."""
-        if rest[0] == 0x0F and len(rest) > 1:
-            return cls(0x0F00 | rest[1], rest[2:])
-        return cls(rest[0], rest[1:])
 
     @property
     def modrm(self) -> int:
         """The ModR/M byte, or what stands where one would."""
         return self.behind[0] if self.behind else 0
 
+    @property
+    def address(self) -> Any | None:
+        """The explicit memory operand; None if there is none."""
+        operands = (each for each in self.found.operands if each.type == x86_const.X86_OP_MEM)
+        return None if self.opcode in STRING_OPCODES else next((o.mem for o in operands), None)
 
-def explicit_memory(found: Any, opcode: int) -> Any | None:
-    """The memory operand that the disassembler has found, unless it is implicit."""
-    operands = [operand for operand in found.operands if operand.type == x86_const.X86_OP_MEM]
-    return operands[0].mem if operands and opcode not in STRING_OPCODES else None
+    def attributes(self, *, vector: bool) -> dict[str, Any]:
+        """Those of a `DecodedInstruction`."""
+        return {
+            "name": str(self.found.insn_name()),
+            "opcode": self.opcode,
+            "modrm": self.modrm,
+            "immediate": self.behind,
+            "length": self.found.size,
+            "operand_size": self.prefixes.operand_size,
+            "address_size": self.prefixes.address_size,
+            "repeated": self.prefixes.repeated,
+            "vector": vector,
+        }
+
+
+class Disassembler(Generic[P]):
+    """Takes instructions of one mode apart.
+
+    Args:
+        mode: the disassembler's number of the mode.
+        prefixes: finds those that code begins with.
+    """
+
+    def __init__(self, mode: int, prefixes: Callable[[bytes], P]) -> None:
+        self._engine = capstone.Cs(capstone.CS_ARCH_X86, mode)
+        self._engine.detail = True
+        self._prefixes = prefixes
+
+    def parts(self, code: bytes) -> Parts[P] | None:
+        """Of the instruction that starts these bytes.
+
+        Returns:
+            None if they start with no whole and valid instruction of at most 15 bytes.
+        """
+        found = next(self._engine.disasm(code, 0, count=1), None)
+        if found is None:
+            return None
+        prefixes = self._prefixes(code)
+        rest = code[prefixes.count : found.size]
+        if not rest:  # a prefix that is none in front of what follows
+            return None
+        if rest[0] == 0x0F and len(rest) > 1:
+            return Parts(found, prefixes, 0x0F00 | rest[1], rest[2:])
+        return Parts(found, prefixes, rest[0], rest[1:])
 
 
 def bit_string_offset(use: OperandUse, value: int) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from backends.unicorn_model.control_unit import EFER, ControlUnit
-from backends.unicorn_model.delivery.flags import IF, IOPL, RF, TF, after_popf
+from backends.unicorn_model.delivery.flags import TF, after_popf
 from backends.unicorn_model.delivery.vectors import GP, SS, Fault
-from backends.unicorn_model.faults import GeneralProtection, NotModelled
-from backends.unicorn_model.long_mode.delivery.machine import Registers
+from backends.unicorn_model.executed import execute_system
+from backends.unicorn_model.faults import NotModelled
 from backends.unicorn_model.long_mode.delivery.returns import interrupt_return
 from backends.unicorn_model.long_mode.delivery.transaction import Stack, Transaction
 from backends.unicorn_model.long_mode.processor import LongProcessor
@@ -54,27 +54,12 @@ def execute(machine: LongProcessor, control: ControlUnit, watched: Watched) -> N
     if watched.operation is Operation.BRANCH:
         # CALL, JMP: #GP(0) "if the target … is non-canonical"; it is stopped at for that alone.
         raise Fault(GP, 0)
-    next_rip = registers.rip + watched.length & _MASK
     if watched.operation is Operation.POPF:
         _pop_flags(machine, watched)
-        machine.change(rip=next_rip)
+        machine.change(rip=registers.rip + watched.length & _MASK)
         return
-    if watched.operation is Operation.STI:
-        if registers.cpl > (registers.rflags & IOPL) >> 12:
-            raise Fault(GP, 0)
-        machine.change(rip=next_rip, rflags=registers.rflags & ~RF | IF)
-        return
-    # All of the others are privileged (5.9).
-    if registers.cpl:
-        raise Fault(GP, 0)
-    if watched.operation is not Operation.HLT:
-        try:
-            _write(control, watched, registers)
-        except GeneralProtection as fault:
-            raise Fault(GP, fault.error_code) from fault
-        machine.reload_control()
-    # 17.3.1.1: RF is cleared by every instruction that completes.
-    machine.change(rip=next_rip, rflags=registers.rflags & ~RF)
+    value = (registers.rdx & _MASK_32) << 32 | registers.rax & _MASK_32
+    execute_system(machine, control, watched, value)
 
 
 def _pop_flags(machine: LongProcessor, watched: Watched) -> None:
@@ -87,19 +72,3 @@ def _pop_flags(machine: LongProcessor, watched: Watched) -> None:
     rflags = after_popf(before.rflags, stack.pop(), before.cpl)
     transaction.change(rsp=stack.pointer, rflags=rflags)
     transaction.commit()
-
-
-def _write(control: ControlUnit, watched: Watched, registers: Registers) -> None:
-    if watched.operation is Operation.WRMSR:  # of IA32_EFER
-        control.write_efer((registers.rdx & _MASK_32) << 32 | registers.rax & _MASK_32)
-        return
-    value = getattr(registers, watched.register)
-    match watched.operation:
-        case Operation.MOV_TO_CR0:
-            control.write_cr0(value, code_is_long=True)
-        case Operation.MOV_TO_CR3:
-            control.write_cr3(value)
-        case Operation.MOV_TO_CR4:
-            control.write_cr4(value)
-        case operation:
-            raise AssertionError(operation)

@@ -16,9 +16,10 @@ from backends.unicorn_model.instructions.decoded import (
     OPERAND_SIZE,
     REPEATS,
     DecodedInstruction,
-    Encoding,
+    Disassembler,
+    Parts,
+    Prefixes,
     bit_string_offset,
-    explicit_memory,
 )
 from backends.unicorn_model.instructions.opcode_map import Direction, OperandUse, operand_use
 from backends.unicorn_model.long_mode.delivery.machine import GENERAL, Registers
@@ -122,13 +123,9 @@ def base_of(registers: Registers, segment: str | None) -> int:
     return int(held.base)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefixes:
-    count: int
-    operand_size: int
-    address_size: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prefixes(Prefixes):
     based: str | None
-    repeated: bool
     rex: int
 
 
@@ -154,11 +151,17 @@ def _prefixes(code: bytes) -> _Prefixes:
         count += 1
     if rex & _REX_W:
         operand_size = 8
-    return _Prefixes(count, operand_size, address_size, based, repeated, rex)
+    return _Prefixes(
+        count=count,
+        operand_size=operand_size,
+        address_size=address_size,
+        based=based,
+        repeated=repeated,
+        rex=rex,
+    )
 
 
-_disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-_disassembler.detail = True
+_disassembler = Disassembler(capstone.CS_MODE_64, _prefixes)
 
 
 @lru_cache(maxsize=8192)
@@ -168,34 +171,15 @@ def decode(code: bytes) -> Instruction | None:
     Returns:
         None if they start with no whole and valid instruction of at most 15 bytes.
     """
-    found = next(_disassembler.disasm(code, 0, count=1), None)
-    if found is None:
+    parts = _disassembler.parts(code)
+    if parts is None:
         return None
-    prefixes = _prefixes(code)
-    rest = code[prefixes.count : found.size]
-    if not rest:  # a prefix that is none in front of what follows
-        return None
-    encoding = Encoding.of(rest)
-    opcode, modrm = encoding.opcode, encoding.modrm
-    vector = opcode in (0xC4, 0xC5, 0x62)
-    memory = None
-    address = explicit_memory(found, opcode)
-    if address is not None:
-        use = None if vector else _use(opcode, modrm >> 3 & 7, prefixes.operand_size)
-        memory = _memory_operand(found, address, prefixes, use, modrm)
+    vector = parts.opcode in (0xC4, 0xC5, 0x62)
     return Instruction(
-        name=str(found.insn_name()),
-        opcode=opcode,
-        modrm=modrm,
-        immediate=encoding.behind,
-        length=found.size,
-        operand_size=prefixes.operand_size,
-        address_size=prefixes.address_size,
-        based=prefixes.based,
-        repeated=prefixes.repeated,
-        vector=vector,
-        memory=memory,
-        register=GENERAL[modrm & 7 | (prefixes.rex & 1) << 3],
+        **parts.attributes(vector=vector),
+        based=parts.prefixes.based,
+        memory=_memory_operand(parts, vector=vector),
+        register=GENERAL[parts.modrm & 7 | (parts.prefixes.rex & 1) << 3],
     )
 
 
@@ -217,16 +201,18 @@ def _use(opcode: int, extension: int, operand_size: int) -> OperandUse | None:
     return operand_use(opcode, extension, operand_size)
 
 
-def _memory_operand(
-    found: Any, address: Any, prefixes: _Prefixes, use: OperandUse | None, modrm: int
-) -> MemoryOperand:
+def _memory_operand(parts: Parts[_Prefixes], *, vector: bool) -> MemoryOperand | None:
+    address, prefixes, field = parts.address, parts.prefixes, parts.modrm >> 3 & 7
+    if address is None:
+        return None
+    use = None if vector else _use(parts.opcode, field, prefixes.operand_size)
     bit_offset = None
     if use is not None and use.bit_string:
-        bit_offset = GENERAL[modrm >> 3 & 7 | (prefixes.rex & 4) << 1]
+        bit_offset = GENERAL[field | (prefixes.rex & 4) << 1]
     return MemoryOperand(
         based=prefixes.based,
-        base=_register_name(found, address.base),
-        index=_register_name(found, address.index),
+        base=_register_name(parts.found, address.base),
+        index=_register_name(parts.found, address.index),
         scale=address.scale,
         displacement=address.disp & _MASK,
         address_size=prefixes.address_size,

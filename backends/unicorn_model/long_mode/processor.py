@@ -6,46 +6,20 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from unicorn.unicorn_py3 import Uc
-
 from backends.unicorn_model.access_rights import Access
-from backends.unicorn_model.control_unit import ControlUnit
-from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.long_mode.delivery.machine import GENERAL, Registers, Segment
 from backends.unicorn_model.long_mode.instructions import Instruction, decode
-from backends.unicorn_model.mmu import Mmu
-from backends.unicorn_model.register_file import RegisterFile
 from backends.unicorn_model.stopped_state import StoppedState
 
 __all__ = ["LongProcessor"]
-
-_MASK = (1 << 64) - 1
 
 
 class LongProcessor(StoppedState[Registers]):
     """The `long_mode.delivery.machine.Machine` that Unicorn's registers and guest RAM make."""
 
-    def __init__(
-        self,
-        processor: Uc,
-        memory: memoryview,
-        mmu: Mmu,
-        control: ControlUnit,
-        hidden: HiddenState,
-    ) -> None:
-        """Take what a `StoppedState` does."""
-        self._stack = RegisterFile(processor, ("rsp", "cs"))
-        super().__init__(
-            processor,
-            memory,
-            mmu,
-            control,
-            hidden,
-            general=GENERAL,
-            pointer="rip",
-            flags="rflags",
-            mask=_MASK,
-        )
+    MASK = (1 << 64) - 1
+    GENERAL = GENERAL
+    STACK_POINTER, POINTER, FLAGS = "rsp", "rip", "rflags"
 
     def linear(self, eip: int) -> int:
         """The linear address of an instruction: the base of CS counts as 0 (3.4.4)."""

@@ -13,8 +13,8 @@ from backends.unicorn_model.control_unit import ControlUnit
 from backends.unicorn_model.delivery.deliver import Outcome, exception_of
 from backends.unicorn_model.delivery.flags import IF, TF
 from backends.unicorn_model.delivery.vectors import Event, Fault
-from backends.unicorn_model.emulation import Interrupted, NowhereAccessed, PageFaulted, Reason
-from backends.unicorn_model.execution import Execution
+from backends.unicorn_model.emulation import NowhereAccessed, Reason
+from backends.unicorn_model.execution import Execution, Rules
 from backends.unicorn_model.faults import NotModelled, PageFault
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.instructions.access_checks import ALIGNMENT_MASK
@@ -48,6 +48,7 @@ from backends.unicorn_model.watched import HLT, POPF, STI
 __all__ = ["LongRun"]
 
 _MASK = (1 << 64) - 1
+_RULES = Rules(event_of_page_fault, event_of_software_interrupt, event_of_exception, deliver)
 
 
 class LongRun(Execution[LongProcessor]):
@@ -64,8 +65,8 @@ class LongRun(Execution[LongProcessor]):
 
     def __init__(self, processor: Uc, board: Board, control: ControlUnit) -> None:
         hidden = HiddenState(processor)
-        machine = LongProcessor(processor, board.memory, board.mmu, control, hidden)
-        super().__init__(processor, board, control, hidden, machine, find)
+        machine = LongProcessor(processor, board, control, hidden)
+        super().__init__(processor, board, control, hidden, machine, find, _RULES)
         self._hooked = RegisterFile(processor, (*GENERAL, "cs", "rflags"))
         self._is_64_bit = False
         self._checks_alignment = False
@@ -80,22 +81,13 @@ class LongRun(Execution[LongProcessor]):
 
     def _interruption(self, reason: Reason) -> Event | None:
         self._require_64_bit(str(reason))
-        machine = self._machine
-        match reason:
-            case PageFaulted(fault, access):
-                return event_of_page_fault(machine, fault, access)
-            case NowhereAccessed(access):
-                return event_of_access_nowhere(machine, access)
-            case Interrupted(vector, software=True):
-                return event_of_software_interrupt(machine, vector)
-            case Interrupted(vector, software=False):
-                return event_of_exception(machine, vector)
-            case _:
-                raise AssertionError(reason)
+        if isinstance(reason, NowhereAccessed):
+            return event_of_access_nowhere(self._machine, reason.access)
+        return super()._interruption(reason)
 
     def _deliver(self, event: Event) -> Outcome:
         self._require_64_bit(str(event))
-        return deliver(self._machine, event)
+        return super()._deliver(event)
 
     def _require_64_bit(self, what: str) -> None:
         code = self._machine.registers.cs.descriptor

@@ -7,55 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
-from backends.unicorn_model.instructions.decoded import LONGEST
+from backends.unicorn_model.instructions.decoded import LONGEST, OPERAND_SIZE
 from backends.unicorn_model.long_mode.delivery.machine import GENERAL
-from backends.unicorn_model.watched import HLT, POPF, PREFIXES, STI, prefix_length
+from backends.unicorn_model.watched import (
+    HLT,
+    MOVES,
+    POPF,
+    PREFIXES,
+    STI,
+    Operation,
+    Watched,
+    prefix_length,
+)
 
 __all__ = ["Operation", "Watched", "decode", "find"]
 
 
-class Operation(Enum):
-    """What a watched instruction does."""
-
-    MOV_TO_CR0 = "mov to cr0"
-    MOV_TO_CR3 = "mov to cr3"
-    MOV_TO_CR4 = "mov to cr4"
-    WRMSR = "wrmsr"
-    INVLPG = "invlpg"
-    IRETQ = "iretq"
-    MOV_TO_SS = "mov to ss"
-    POPF = "popf"
-    STI = "sti"
-    HLT = "hlt"
-    BRANCH = "near call or jump to what is in a register"
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """An instruction.
-
-    Attributes:
-        length: bytes, with its prefixes; of no meaning where it has a memory operand.
-        register: the general register it reads, or empty.
-        wide: its operand size is not 16 bits.
-    """
-
-    operation: Operation
-    length: int
-    register: str = ""
-    wide: bool = True
-
-
 _REX, _REX_W, _REX_B = range(0x40, 0x50), 8, 1
-_MOVES = {0: Operation.MOV_TO_CR0, 3: Operation.MOV_TO_CR3, 4: Operation.MOV_TO_CR4}
 _BRANCHES = (2, 4)  # of opcode FF: CALL and JMP
 _TO_SS = 2  # of opcode 8E, MOV to a segment register
 _IN_REGISTER = 0xC0
-_OPERAND_SIZE = 0x66
 _ONE_BYTE = {POPF: Operation.POPF, STI: Operation.STI, HLT: Operation.HLT}
 
 
@@ -71,7 +44,7 @@ def _operands(fields: tuple[int, ...], *, memory: bool = True, registers: bool =
 
 # What the end of a page cuts off is not known: it counts.
 _OPCODES = (
-    rb"\x0f(?:\x30|\x22(?:" + _operands(tuple(_MOVES)) + rb")"
+    rb"\x0f(?:\x30|\x22(?:" + _operands(tuple(MOVES)) + rb")"
     rb"|\x01(?:" + _operands((7,), registers=False) + rb")|\Z)"
     rb"|(?<=[\x48-\x4f])\xcf"
     rb"|\x8e(?:" + _operands((_TO_SS,)) + rb")"
@@ -110,7 +83,7 @@ def _starts(page: bytes, opcode: int) -> Iterator[int]:
 def decode(code: bytes) -> Watched | None:
     """The instruction, if it is one of those; None also where bytes are missing."""
     start = prefix_length(code)
-    narrow = _OPERAND_SIZE in code[:start]
+    narrow = OPERAND_SIZE in code[:start]
     rex = 0
     if start < len(code) and code[start] in _REX:
         rex = code[start]
@@ -139,9 +112,9 @@ def decode(code: bytes) -> Watched | None:
     if operand == b"\x01" and modrm >> 3 & 7 == 7 and modrm < _IN_REGISTER:
         return Watched(Operation.INVLPG, start + 3)
     # SDM vol. 2, MOV to control registers: the mod field is ignored. With REX.R it is CR8, or none.
-    if operand != b"\x22" or modrm >> 3 & 7 not in _MOVES or rex & 4:
+    if operand != b"\x22" or modrm >> 3 & 7 not in MOVES or rex & 4:
         return None
-    return Watched(_MOVES[modrm >> 3 & 7], start + 3, _register(modrm, rex))
+    return Watched(MOVES[modrm >> 3 & 7], start + 3, _register(modrm, rex))
 
 
 def _register(modrm: int, rex: int) -> str:
