@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from backends.tests.reference_machine import KERNEL_DATA, word
+import pytest
+
+from backends.tests.reference_machine import HLT, KERNEL_DATA, NOP, mov_ecx, word
 
 TIMER = 0x20
 STI, CLI, PUSHF, POPF = b"\xfb", b"\xfa", b"\x9c", b"\x9d"
@@ -29,3 +31,47 @@ END = b"\x50" + out(0x20, 0x20) + b"\x58"  # with EAX, or RAX, kept
 START = controllers() + timer() + b"\xba" + word(KERNEL_DATA)  # mov $KERNEL_DATA, %edx
 # Wait, with interrupts off, until one is requested: the request register is what is read.
 PENDING = b"\xe4\x20\xa8\x01\x74\xfa"  # in $0x20, %al; test $1, %al; jz
+LOOP = b"\xe2\xfe"  # loop to itself
+
+in_both_modes = pytest.mark.parametrize("control", [0x34, 0x36], ids=["mode 2", "mode 3"])
+"""A test of each mode in which the timer repeats, by its control word."""
+
+silent = pytest.mark.parametrize(
+    "code",
+    [
+        controllers(0xFF) + timer(16) + mov_ecx(20_000) + STI + LOOP,
+        controllers(0xFD) + timer(16) + mov_ecx(20_000) + STI + LOOP,
+        controllers() + out(0x43, 0x34) + mov_ecx(20_000) + STI + LOOP,
+        START + mov_ecx(20_000) + LOOP,
+    ],
+    ids=["all masked", "masked", "no count", "interrupts off"],
+)
+"""A test of each thing that keeps the timer's interrupts away."""
+
+halting = pytest.mark.parametrize(
+    "code",
+    [
+        START + CLI + HLT,
+        controllers(0xFF) + timer() + STI + HLT,
+        controllers() + STI + HLT,
+        STI + HLT,
+    ],
+    ids=["interrupts off", "masked", "no timer", "nothing"],
+)
+"""A test of each thing for which HLT waits in vain."""
+
+HOLDING = {
+    "sti": (STI + NOP + NOP, STI + NOP),
+    "sti twice": (STI + STI + NOP, STI + STI),
+    "mov ss": (STI + MOV_SS + NOP + NOP, STI + MOV_SS + NOP),
+    "jump": (STI + b"\xeb\x00" + NOP, STI + b"\xeb\x00"),
+    "hlt": (STI + HLT + NOP, STI + HLT),
+    "sti behind mov ss": (MOV_SS + STI + NOP + NOP, MOV_SS + STI + NOP),
+}
+"""Code that holds an interrupt back, and what of it comes before the interrupt."""
+
+unparted = pytest.mark.parametrize(
+    ("selector", "divisor"),
+    [(selector, divisor) for selector in (b"\x8e\xd2", b"\x8e\xd3") for divisor in (39, 41, 43)],
+)
+"""A test of loads of SS, from EDX and EBX, where ticks come again and again."""

@@ -8,6 +8,8 @@ from backends.tests.delivery_machine import DATA, descriptor
 from backends.tests.interrupting_devices import (
     CLI,
     END,
+    HOLDING,
+    LOOP,
     MOV_SS,
     PENDING,
     POPF,
@@ -18,8 +20,12 @@ from backends.tests.interrupting_devices import (
     STI,
     TIMER,
     controllers,
+    halting,
+    in_both_modes,
     out,
+    silent,
     timer,
+    unparted,
 )
 from backends.tests.reference_machine import (
     BELL,
@@ -62,7 +68,7 @@ def end_of(stop: Stop) -> tuple[End, str]:
     return stop.end, stop.detail
 
 
-@pytest.mark.parametrize("control", [0x34, 0x36], ids=["mode 2", "mode 3"])
+@in_both_modes
 def test_the_timer_interrupts_again_and_again(machine: ReferenceMachine, control: int) -> None:
     start = controllers() + timer(control=control)
     assert end_of(machine.run(start + mov_ecx(20) + STI + UNTIL)) == (End.BELL, "")
@@ -87,27 +93,15 @@ def test_an_interrupt_saves_what_an_interrupt_does(machine: ReferenceMachine) ->
     assert stop.faults == ()
 
 
-@pytest.mark.parametrize("mask", [0xFF, 0xFD])
-def test_a_masked_timer_is_silent(machine: ReferenceMachine, mask: int) -> None:
-    code = controllers(mask) + timer(16) + mov_ecx(20_000) + STI + b"\xe2\xfe"  # loop
+@silent
+def test_nothing_comes(machine: ReferenceMachine, code: bytes) -> None:
     assert end_of(machine.run(code)) == (End.BELL, "")
-    assert machine.word(RESULT) == 0
-
-
-def test_a_timer_without_a_count_is_silent(machine: ReferenceMachine) -> None:
-    code = controllers() + out(0x43, 0x34) + mov_ecx(20_000) + STI + b"\xe2\xfe"
-    assert end_of(machine.run(code)) == (End.BELL, "")
-    assert machine.word(RESULT) == 0
-
-
-def test_nothing_comes_while_interrupts_are_off(machine: ReferenceMachine) -> None:
-    assert end_of(machine.run(START + mov_ecx(20_000) + b"\xe2\xfe")) == (End.BELL, "")
     assert machine.word(RESULT) == 0
 
 
 def test_an_interrupt_that_was_not_ended_is_the_last(machine: ReferenceMachine) -> None:
     machine = new_machine(count(RESULT) + IRET)
-    code = START + mov_ecx(20_000) + STI + b"\xe2\xfe"
+    code = START + mov_ecx(20_000) + STI + LOOP
     assert end_of(machine.run(code)) == (End.BELL, "")
     assert machine.word(RESULT) == 1
 
@@ -122,16 +116,7 @@ def test_hlt_waits_for_the_next_tick(machine: ReferenceMachine) -> None:
     assert bytes(machine.ram[eip - 2 : eip + 1]) == STI + HLT + CLI
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        START + CLI + HLT,
-        controllers(0xFF) + timer() + STI + HLT,
-        controllers() + STI + HLT,
-        STI + HLT,
-    ],
-    ids=["interrupts off", "masked", "no timer", "nothing"],
-)
+@halting
 def test_hlt_for_ever(machine: ReferenceMachine, code: bytes) -> None:
     stop = machine.run(code)
     assert stop.end is End.HALTED
@@ -159,16 +144,8 @@ def test_a_pending_interrupt_is_taken_behind_iret(machine: ReferenceMachine) -> 
 
 @pytest.mark.parametrize(
     ("code", "behind"),
-    [
-        (STI + NOP + NOP, STI + NOP),
-        (STI + STI + NOP, STI + STI),
-        (STI + MOV_SS + NOP + NOP, STI + MOV_SS + NOP),
-        (STI + b"\x52\x17" + NOP + NOP, STI + b"\x52"),  # push %edx; pop %ss
-        (STI + b"\xeb\x00" + NOP, STI + b"\xeb\x00"),
-        (STI + HLT + NOP, STI + HLT),
-        (MOV_SS + STI + NOP + NOP, MOV_SS + STI + NOP),
-    ],
-    ids=["sti", "sti twice", "mov ss", "pop ss", "jump", "hlt", "sti behind mov ss"],
+    [*HOLDING.values(), (STI + b"\x52\x17" + NOP + NOP, STI + b"\x52")],  # push %edx; pop %ss
+    ids=[*HOLDING, "pop ss"],
 )
 def test_sti_and_loads_of_ss_hold_an_interrupt_back(
     machine: ReferenceMachine, code: bytes, behind: bytes
@@ -189,8 +166,7 @@ def test_cli_behind_sti_keeps_it_out(machine: ReferenceMachine) -> None:
     assert bytes(machine.ram[eip - 5 : eip]) == STI + CLI + NOP + STI + NOP
 
 
-@pytest.mark.parametrize("divisor", [39, 41, 43])
-@pytest.mark.parametrize("selector", [b"\x8e\xd2", b"\x8e\xd3"], ids=["the same", "another"])
+@unparted
 def test_a_load_of_ss_and_what_follows_are_not_parted(divisor: int, selector: bytes) -> None:
     """Wherever ticks come, whether the load changes something or not."""
     behind = b"\x8b\x44\x24\x04\x66\x81\x78\xfe" + selector  # is it in front of the saved EIP?
@@ -268,7 +244,7 @@ def test_tracing_and_interrupts(machine: ReferenceMachine) -> None:
 def test_the_same_run_again_is_the_same() -> None:
     def run() -> tuple[int, ...]:
         machine = new_machine(count(RESULT) + b"\x01\x0d" + word(RESULT + 4) + END + IRET)
-        code = START + mov_ecx(50_000) + STI + b"\xe2\xfe" + CLI  # loop; the handler sums ECX
+        code = START + mov_ecx(50_000) + STI + LOOP + CLI  # loop; the handler sums ECX
         assert end_of(machine.run(code)) == (End.BELL, "")
         return machine.words(RESULT, 2)
 
