@@ -28,6 +28,7 @@ from backends.tests.interrupting_devices import (
 )
 from backends.tests.long_machine import (
     BELL,
+    DIRECTORY,
     HIGH,
     INNER_STACK,
     INTERRUPT_STACK,
@@ -36,8 +37,11 @@ from backends.tests.long_machine import (
     KERNEL_DATA,
     KERNEL_STACK,
     NOP,
+    POINTERS,
+    RAM,
     RESULT,
     SPARE,
+    TABLE,
     UD2,
     USER,
     USER_CODE,
@@ -284,6 +288,18 @@ def test_where_a_repeated_instruction_is_interrupted(prefix: bytes) -> None:
                 assert not rflags & RF
     assert {(1, True), (2, True)} <= seen
     assert seen <= {(5, False), *((left, True) for left in range(1, 5))}
+
+
+@pytest.mark.parametrize("left", [1, 2, 3, 15, 16])
+def test_the_end_of_the_address_space(left: int) -> None:
+    """Where so many bytes are left, a step is made like anywhere else."""
+    machine = new_machine(save_stack(RESULT, 1) + BELL)
+    machine.put(POINTERS + 511 * 8, quad(DIRECTORY | 7))
+    machine.put(DIRECTORY + 511 * 8, quad(TABLE | 7))
+    machine.page(RAM - 0x1000, SPARE | 3)
+    machine.put(SPARE + 0x1000 - left - 1, STI + NOP * left)
+    rang(machine.run(START + PENDING + mov_rax(-1 - left) + b"\xff\xe0"))  # jmp *%rax
+    assert machine.quad(RESULT) == (1 - left) % 2**64
 
 
 def test_a_fault_does_not_lose_an_interrupt(machine: LongMachine) -> None:

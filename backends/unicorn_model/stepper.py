@@ -19,6 +19,7 @@ from backends.unicorn_model.stopped_state import StoppedState
 __all__ = ["Stepper"]
 
 _PAGE = 0x1000
+_LAST = (1 << 64) - 1
 
 
 class Stepper:
@@ -57,8 +58,9 @@ class Stepper:
         """
         eip = machine.pointer
         linear = machine.linear(eip)
-        # What is translated has no exit in it.
-        self._processor.ctl_remove_cache(linear, linear + LONGEST)
+        # What is translated has no exit in it. (The range has an end, and it is not empty.)
+        end = min(linear + LONGEST, _LAST)
+        self._processor.ctl_remove_cache(min(linear, end - 1), end)
         instruction = machine.instruction(eip)
         behind = None if instruction is None else successors(instruction, eip)
         self._end_at([machine.linear(address) for address in behind or () if address != eip])
