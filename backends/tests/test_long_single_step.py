@@ -112,6 +112,13 @@ def test_the_first_step_behind_popf_is_known(machine: LongMachine) -> None:
     assert [flags & RF for at, flags in seen if at == repeated] == [RF, RF]
 
 
+def test_a_load_of_ss_clears_the_resume_flag(machine: LongMachine) -> None:
+    """17.3.1.1: it completes. (Of two in a row the second is trapped.)"""
+    machine.put(SPARE, MOV_SS * 2 + OFF + BELL)
+    rang(machine.run(REGISTERS + return_to(SPARE, KERNEL_CODE, 2 | TF | RF)))
+    assert traps(machine)[0] == (4, 2 | TF)
+
+
 def test_a_trap_is_told_in_dr6(machine: LongMachine) -> None:
     """17.2.3: BS is set for it, whoever has executed the instruction."""
     machine.handler(1, b"\x0f\x21\xf0" + save_rax(RESULT) + BELL)  # mov %dr6, %rax
