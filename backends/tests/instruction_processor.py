@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import unicorn.unicorn_const as uc
 import unicorn.x86_const as x86
@@ -10,7 +11,7 @@ from delivery_machine import CODE, DATA, descriptor
 from unicorn.unicorn_py3 import Uc, UcError
 
 from backends.unicorn_model.delivery.descriptors import decode_descriptor
-from backends.unicorn_model.delivery.machine import GENERAL, Registers, Segment, Table
+from backends.unicorn_model.delivery.machine import Registers, Segment, Table
 
 MEMORY = 0x40000
 TABLE, CODE_PAGE, SCRATCH = 0x3F000, 0x2000, 0x20000
@@ -61,23 +62,27 @@ def registers(**changes: Any) -> Registers:
     return Registers(**values)
 
 
-class InstructionProcessor:
-    """Executes single instructions.
+class SingleInstructions(ABC):
+    """Executes single instructions, from the same state each time.
 
     Attributes:
+        MODE: Unicorn's number of the processor's mode.
+        SIZE: bytes of memory.
         read, written: the linear addresses of the bytes that the last one accessed.
         length: of the last one, in bytes.
         vector: what interrupted it, or None.
     """
 
+    MODE: ClassVar[int]
+    SIZE: ClassVar[int]
+
     def __init__(self) -> None:
         self.read: set[int] = set()
         self.written: set[int] = set()
         self.length = 0
-        processor = self._processor = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
-        processor.mem_map(0, MEMORY)
-        processor.mem_write(0, _FILLER * MEMORY)
-        processor.mem_write(TABLE, b"".join(DESCRIPTORS))
+        processor = self._processor = Uc(uc.UC_ARCH_X86, self.MODE)
+        processor.mem_map(0, self.SIZE)
+        processor.mem_write(0, _FILLER * self.SIZE)
         self._set_registers()
         self._context = processor.context_save()
         self.vector: int | None = None
@@ -90,9 +95,8 @@ class InstructionProcessor:
         """Execute one instruction; says whether that raised no exception."""
         processor = self._processor
         processor.context_restore(self._context)
-        for name, value in values.items():
-            processor.reg_write(getattr(x86, f"UC_X86_REG_{name.upper()}"), value)
-        for address in (address for address in self.written if address < MEMORY):
+        self._write_registers(values)
+        for address in (address for address in self.written if address < self.SIZE):
             processor.mem_write(address, _FILLER)
         processor.mem_write(CODE_PAGE, code.ljust(16, b"\x90"))
         processor.ctl_remove_cache(CODE_PAGE, CODE_PAGE + 0x1000)
@@ -105,24 +109,18 @@ class InstructionProcessor:
             return False
         return self.vector is None
 
-    def put(self, selector: int, raw: bytes) -> None:
-        """Set a descriptor of the GDT."""
-        self._processor.mem_write(TABLE + (selector & ~7), raw)
-
+    @abstractmethod
     def _set_registers(self) -> None:
-        write = self._processor.reg_write
-        write(x86.UC_X86_REG_GDTR, (0, TABLE, len(DESCRIPTORS) * 8 - 1, 0))
-        for name in ("cs", "ds", "es", "ss", "fs", "gs"):
-            write(getattr(x86, f"UC_X86_REG_{name.upper()}"), SELECTORS[name])
-        for name in GENERAL:
-            write(getattr(x86, f"UC_X86_REG_{name.upper()}"), VALUES[name])
+        """Bring the processor into the state that instructions start from."""
+
+    def _write_registers(self, values: dict[str, int]) -> None:
+        for name, value in values.items():
+            self._processor.reg_write(getattr(x86, f"UC_X86_REG_{name.upper()}"), value)
 
     def _access(
         self, _: Any, access: int, address: int, size: int, value: int, found: set[int]
     ) -> None:
-        # Loads of segment registers read the table as well, which is no data access.
-        if not TABLE <= address < TABLE + 0x1000:
-            found.update(range(address, address + size))
+        found.update(range(address, address + size))
 
     def _code(self, _: Any, address: int, size: int, __: Any) -> None:
         if address == CODE_PAGE:
@@ -131,3 +129,25 @@ class InstructionProcessor:
     def _interrupt(self, processor: Any, vector: int, _: Any) -> None:
         self.vector = vector
         processor.emu_stop()
+
+
+class InstructionProcessor(SingleInstructions):
+    """Those of 32-bit code."""
+
+    MODE, SIZE = uc.UC_MODE_32, MEMORY
+
+    def put(self, selector: int, raw: bytes) -> None:
+        """Set a descriptor of the GDT."""
+        self._processor.mem_write(TABLE + (selector & ~7), raw)
+
+    def _set_registers(self) -> None:
+        self._processor.mem_write(TABLE, b"".join(DESCRIPTORS))
+        self._processor.reg_write(x86.UC_X86_REG_GDTR, (0, TABLE, len(DESCRIPTORS) * 8 - 1, 0))
+        self._write_registers(SELECTORS | VALUES)
+
+    def _access(
+        self, _: Any, access: int, address: int, size: int, value: int, found: set[int]
+    ) -> None:
+        # Loads of segment registers read the table as well, which is no data access.
+        if not TABLE <= address < TABLE + 0x1000:
+            super()._access(_, access, address, size, value, found)

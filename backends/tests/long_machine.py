@@ -193,7 +193,8 @@ class LongMachine:
         self.put(START, code)
         return self.model.run(Entry(START, 0x2BADB002, 0x12345, table))
 
-    def run(self, code: bytes) -> Stop:
+    def load(self, code: bytes) -> None:
+        """Put code at LONG_START, behind what loads the registers."""
         self.put(GDT - 16, struct.pack("<HQ", 0xFFF, IDT))
         start = (
             b"\x0f\x01\x1c\x25"
@@ -203,6 +204,9 @@ class LongMachine:
             + mov_rsp(KERNEL_STACK)
         )
         self.put(LONG_START, start + code + BELL)
+
+    def run(self, code: bytes) -> Stop:
+        self.load(code)
         return self.run_32(self.enter())
 
 

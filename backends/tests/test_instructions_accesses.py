@@ -204,6 +204,15 @@ def test_a_segments_base_counts(segment: str) -> None:
     assert linear_address(read(segment, -base & 0xFFFFFFFF, 4), registers()) == 0
 
 
+@pytest.mark.parametrize(("code", "is_over"), [("f3ab", False), ("67f3ab", True)])
+def test_whether_a_repeated_instruction_is_over(code: str, is_over: bool) -> None:
+    """By the part of the count that the address size takes."""
+    instruction = decode(bytes.fromhex(code))
+    assert instruction is not None
+    assert instruction.is_repeated
+    assert instruction.is_over(registers(ecx=1 << 16)) is is_over
+
+
 @pytest.mark.parametrize(
     "code",
     [

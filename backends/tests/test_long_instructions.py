@@ -253,6 +253,15 @@ def test_a_null_segments_base_is_not_guessed_at() -> None:
         found("64488b03", registers(fs=Segment(0, None)))
 
 
+@pytest.mark.parametrize(("code", "is_over"), [("f3ab", False), ("67f3ab", True)])
+def test_whether_a_repeated_instruction_is_over(code: str, is_over: bool) -> None:
+    """By the part of the count that the address size takes."""
+    instruction = decode(bytes.fromhex(code))
+    assert instruction is not None
+    assert instruction.is_repeated
+    assert instruction.is_over(registers(rcx=1 << 32)) is is_over
+
+
 @pytest.mark.parametrize(
     "code",
     [

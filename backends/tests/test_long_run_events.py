@@ -10,6 +10,7 @@ from backends.tests.long_machine import (
     ABSENT_DATA,
     AM,
     BELL,
+    GDT,
     IDT,
     INNER_STACK,
     INTERRUPT_STACK,
@@ -115,6 +116,19 @@ def test_a_stack_segment_that_is_refused(
 def test_a_null_stack_segment_is_taken(machine: LongMachine) -> None:
     rang(machine.run(b"\x31\xc0\x8e\xd0" + push(5) + b"\x58" + save_rax(RESULT)))
     assert machine.quad(RESULT) == 5
+
+
+def test_a_stack_segment_is_loaded(machine: LongMachine) -> None:
+    """And its descriptor is accessed from then on (3.4.5.1), whatever Unicorn makes of it."""
+    accessed = GDT + KERNEL_DATA + 5
+    clear = b"\xc6\x04\x25" + word(accessed) + b"\x92"  # movb $0x92, accessed
+    code = b""
+    for index, selector in enumerate((0, KERNEL_DATA)):
+        code += clear + mov_rax(selector) + b"\x8e\xd0\x31\xc0\x8c\xd0"  # mov; xor; mov %ss, %eax
+        code += save_rax(RESULT + 16 * index)
+        code += b"\x31\xc0\x8a\x04\x25" + word(accessed) + save_rax(RESULT + 16 * index + 8)
+    rang(machine.run(code))
+    assert machine.quads(RESULT, 4) == (0, 0x92, KERNEL_DATA, 0x93)
 
 
 @pytest.mark.parametrize(("flags", "cr0", "faults"), [(AC, AM, 1), (0, AM, 0), (AC, 0, 0)])

@@ -21,11 +21,20 @@ KNOWN = {
     "410f017b10": Watched(Operation.INVLPG, 4),
     "48cf": Watched(Operation.IRETQ, 2),
     "2e48cf": Watched(Operation.IRETQ, 3),
-    "8ed0": Watched(Operation.MOV_TO_SS, 2),
+    "8ed0": Watched(Operation.MOV_TO_SS, 2, "rax"),
+    "418ed1": Watched(Operation.MOV_TO_SS, 3, "r9"),
     "8e13": Watched(Operation.MOV_TO_SS, 2),
     "ffd1": Watched(Operation.BRANCH, 2, "rcx"),
     "41ffe2": Watched(Operation.BRANCH, 3, "r10"),
     "3e48ffe0": Watched(Operation.BRANCH, 4, "rax"),
+}
+ONE_BYTE = b"\x9d\xf4\xfb"
+KNOWN_OF_ONE_BYTE = {
+    "9d": Watched(Operation.POPF, 1),
+    "669d": Watched(Operation.POPF, 2, wide=False),
+    "66489d": Watched(Operation.POPF, 3),
+    "fb": Watched(Operation.STI, 1),
+    "f3f4": Watched(Operation.HLT, 2),
 }
 UNKNOWN = [
     *("cf", "66cf", "440f22c0", "0f22d0", "0f20c0", "0f32", "0f01f8"),
@@ -36,6 +45,15 @@ UNKNOWN = [
 @pytest.mark.parametrize("code", KNOWN)
 def test_known(code: str) -> None:
     assert decode(bytes.fromhex(code)) == KNOWN[code]
+
+
+@pytest.mark.parametrize("code", KNOWN_OF_ONE_BYTE)
+def test_opcodes_that_matter_at_times(code: str) -> None:
+    raw = bytes.fromhex(code)
+    assert decode(raw) == KNOWN_OF_ONE_BYTE[code]
+    page = b"\x90" * 5 + raw + b"\x90" * 5
+    assert 5 in find(page, ONE_BYTE)
+    assert find(page) == ()
 
 
 @pytest.mark.parametrize("code", UNKNOWN)

@@ -5,6 +5,28 @@ from __future__ import annotations
 import pytest
 
 from backends.tests.delivery_machine import DATA, descriptor
+from backends.tests.interrupting_devices import (
+    CLI,
+    END,
+    HOLDING,
+    LOOP,
+    MOV_SS,
+    PENDING,
+    POPF,
+    PUSHF,
+    RF,
+    SELF,
+    START,
+    STI,
+    TIMER,
+    controllers,
+    halting,
+    in_both_modes,
+    out,
+    silent,
+    timer,
+    unparted,
+)
 from backends.tests.reference_machine import (
     BELL,
     HLT,
@@ -24,34 +46,11 @@ from backends.tests.reference_machine import (
 )
 from backends.unicorn_model.messages import End, Stop
 
-TIMER = 0x20
-STI, CLI, PUSHF, POPF = b"\xfb", b"\xfa", b"\x9c", b"\x9d"
-MOV_SS = b"\x8e\xd2"  # mov %edx, %ss
-SELF = b"\xeb\xfe"  # jmp to itself
-RF = 0x10000
 # Loops until the first word at RESULT is as large as ECX.
 UNTIL = b"\x39\x0d" + word(RESULT) + b"\x72\xf8"  # cmp %ecx, RESULT; jb
 
 
-def out(port: int, value: int) -> bytes:
-    return b"\xb0" + bytes([value]) + b"\xe6" + bytes([port])
-
-
-def controllers(mask: int = 0xFE) -> bytes:
-    first = (0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, mask)
-    second = (0xA0, 0x11), (0xA1, 0x28), (0xA1, 2), (0xA1, 1), (0xA1, 0xFF)
-    return b"".join(out(*write) for write in (*first, *second))
-
-
-def timer(divisor: int = 500, control: int = 0x34) -> bytes:
-    return out(0x43, control) + out(0x40, divisor & 0xFF) + out(0x40, divisor >> 8)
-
-
-END = b"\x50" + out(0x20, 0x20) + b"\x58"  # with EAX kept
 TICK = count(RESULT) + END + IRET
-START = controllers() + timer() + b"\xba" + word(KERNEL_DATA)  # mov $KERNEL_DATA, %edx
-# Wait, with interrupts off, until one is requested: the request register is what is read.
-PENDING = b"\xe4\x20\xa8\x01\x74\xfa"  # in $0x20, %al; test $1, %al; jz
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def end_of(stop: Stop) -> tuple[End, str]:
     return stop.end, stop.detail
 
 
-@pytest.mark.parametrize("control", [0x34, 0x36], ids=["mode 2", "mode 3"])
+@in_both_modes
 def test_the_timer_interrupts_again_and_again(machine: ReferenceMachine, control: int) -> None:
     start = controllers() + timer(control=control)
     assert end_of(machine.run(start + mov_ecx(20) + STI + UNTIL)) == (End.BELL, "")
@@ -94,27 +93,15 @@ def test_an_interrupt_saves_what_an_interrupt_does(machine: ReferenceMachine) ->
     assert stop.faults == ()
 
 
-@pytest.mark.parametrize("mask", [0xFF, 0xFD])
-def test_a_masked_timer_is_silent(machine: ReferenceMachine, mask: int) -> None:
-    code = controllers(mask) + timer(16) + mov_ecx(20_000) + STI + b"\xe2\xfe"  # loop
+@silent
+def test_nothing_comes(machine: ReferenceMachine, code: bytes) -> None:
     assert end_of(machine.run(code)) == (End.BELL, "")
-    assert machine.word(RESULT) == 0
-
-
-def test_a_timer_without_a_count_is_silent(machine: ReferenceMachine) -> None:
-    code = controllers() + out(0x43, 0x34) + mov_ecx(20_000) + STI + b"\xe2\xfe"
-    assert end_of(machine.run(code)) == (End.BELL, "")
-    assert machine.word(RESULT) == 0
-
-
-def test_nothing_comes_while_interrupts_are_off(machine: ReferenceMachine) -> None:
-    assert end_of(machine.run(START + mov_ecx(20_000) + b"\xe2\xfe")) == (End.BELL, "")
     assert machine.word(RESULT) == 0
 
 
 def test_an_interrupt_that_was_not_ended_is_the_last(machine: ReferenceMachine) -> None:
     machine = new_machine(count(RESULT) + IRET)
-    code = START + mov_ecx(20_000) + STI + b"\xe2\xfe"
+    code = START + mov_ecx(20_000) + STI + LOOP
     assert end_of(machine.run(code)) == (End.BELL, "")
     assert machine.word(RESULT) == 1
 
@@ -126,19 +113,10 @@ def test_hlt_waits_for_the_next_tick(machine: ReferenceMachine) -> None:
     assert end_of(stop) == (End.BELL, "")
     assert machine.word(RESULT) == 3
     eip = machine.word(RESULT + 4)
-    assert bytes(machine.ram[eip - 2 : eip + 1]) == STI + HLT + CLI[:0] + CLI
+    assert bytes(machine.ram[eip - 2 : eip + 1]) == STI + HLT + CLI
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        START + CLI + HLT,
-        controllers(0xFF) + timer() + STI + HLT,
-        controllers() + STI + HLT,
-        STI + HLT,
-    ],
-    ids=["interrupts off", "masked", "no timer", "nothing"],
-)
+@halting
 def test_hlt_for_ever(machine: ReferenceMachine, code: bytes) -> None:
     stop = machine.run(code)
     assert stop.end is End.HALTED
@@ -166,16 +144,8 @@ def test_a_pending_interrupt_is_taken_behind_iret(machine: ReferenceMachine) -> 
 
 @pytest.mark.parametrize(
     ("code", "behind"),
-    [
-        (STI + NOP + NOP, STI + NOP),
-        (STI + STI + NOP, STI + STI),
-        (STI + MOV_SS + NOP + NOP, STI + MOV_SS + NOP),
-        (STI + b"\x52\x17" + NOP + NOP, STI + b"\x52"),  # push %edx; pop %ss
-        (STI + b"\xeb\x00" + NOP, STI + b"\xeb\x00"),
-        (STI + HLT + NOP, STI + HLT),
-        (MOV_SS + STI + NOP + NOP, MOV_SS + STI + NOP),
-    ],
-    ids=["sti", "sti twice", "mov ss", "pop ss", "jump", "hlt", "sti behind mov ss"],
+    [*HOLDING.values(), (STI + b"\x52\x17" + NOP + NOP, STI + b"\x52")],  # push %edx; pop %ss
+    ids=[*HOLDING, "pop ss"],
 )
 def test_sti_and_loads_of_ss_hold_an_interrupt_back(
     machine: ReferenceMachine, code: bytes, behind: bytes
@@ -196,8 +166,7 @@ def test_cli_behind_sti_keeps_it_out(machine: ReferenceMachine) -> None:
     assert bytes(machine.ram[eip - 5 : eip]) == STI + CLI + NOP + STI + NOP
 
 
-@pytest.mark.parametrize("divisor", [39, 41, 43])
-@pytest.mark.parametrize("selector", [b"\x8e\xd2", b"\x8e\xd3"], ids=["the same", "another"])
+@unparted
 def test_a_load_of_ss_and_what_follows_are_not_parted(divisor: int, selector: bytes) -> None:
     """Wherever ticks come, whether the load changes something or not."""
     behind = b"\x8b\x44\x24\x04\x66\x81\x78\xfe" + selector  # is it in front of the saved EIP?
@@ -275,7 +244,7 @@ def test_tracing_and_interrupts(machine: ReferenceMachine) -> None:
 def test_the_same_run_again_is_the_same() -> None:
     def run() -> tuple[int, ...]:
         machine = new_machine(count(RESULT) + b"\x01\x0d" + word(RESULT + 4) + END + IRET)
-        code = START + mov_ecx(50_000) + STI + b"\xe2\xfe" + CLI  # loop; the handler sums ECX
+        code = START + mov_ecx(50_000) + STI + LOOP + CLI  # loop; the handler sums ECX
         assert end_of(machine.run(code)) == (End.BELL, "")
         return machine.words(RESULT, 2)
 

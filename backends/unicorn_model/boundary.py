@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Any
 
 from backends.unicorn_model.delivery.flags import IF
 from backends.unicorn_model.delivery.vectors import ExternalInterrupt
 from backends.unicorn_model.external_interrupts import ExternalInterrupts
-from backends.unicorn_model.instructions.decode import decode
 from backends.unicorn_model.single_step import successors
-from backends.unicorn_model.stopped import StoppedProcessor
+from backends.unicorn_model.stopped_state import StoppedState
 
 __all__ = ["Blocking", "Boundary", "ran_into_hlt"]
 
@@ -53,27 +53,36 @@ class Boundary:
         self.blocking = Blocking.STACK if first else Blocking.NONE
         return first
 
+    def complete(self, *, enables: bool = False, halts: bool = False) -> None:
+        """An instruction has been executed that does not load the stack segment.
+
+        Args:
+            enables: it is STI, and EFLAGS.IF was clear.
+            halts: it is HLT.
+        """
+        self.blocking = Blocking.STI if enables else Blocking.NONE
+        self.halted = halts
+
     def must_step(self) -> bool:
         """Whether the next boundary has to be looked at, behind one instruction."""
         return self._one_more or (self._interrupts.pending and self.blocking is not Blocking.NONE)
 
-    def interrupt(self, machine: StoppedProcessor, start: int | None) -> ExternalInterrupt | None:
+    def interrupt(self, machine: StoppedState[Any], start: int | None) -> ExternalInterrupt | None:
         """The interrupt that is taken (6.8.1: if EFLAGS.IF is set).
 
         Args:
             start: the EIP from which the instruction before it was executed, or a block; None if
                 emulation stopped for another reason.
         """
-        registers = machine.registers
         self._one_more = False
-        if not registers.eflags & IF or self.blocking is not Blocking.NONE:
+        if not machine.flags & IF or self.blocking is not Blocking.NONE:
             return None
         if not (self._interrupts.wait() if self.halted else self._interrupts.pending):
             return None
-        instruction = None if start is None else decode(machine.code(registers.eip))
+        instruction = None if start is None else machine.instruction(machine.pointer)
         inside = False
         if instruction is not None and instruction.is_repeated:
-            inside = registers.eip == start and not instruction.is_over(registers)
+            inside = machine.pointer == start and not instruction.is_over(machine.registers)
             if not inside:
                 # Unicorn has not begun it, or stands before it though it is over.
                 self._one_more = True
@@ -81,14 +90,14 @@ class Boundary:
         return ExternalInterrupt(self._interrupts.acknowledge(), mid_string=inside)
 
 
-def ran_into_hlt(machine: StoppedProcessor, start: int) -> bool:
+def ran_into_hlt(machine: StoppedState[Any], start: int) -> bool:
     """Whether HLT is the last of the instructions from `start` to EIP, if no branch is among them.
 
     Unicorn does not stop behind OUT, but at the end of a block, which HLT may be.
     """
-    eip, end = start, machine.registers.eip
+    eip, end = start, machine.pointer
     for _ in range(_LONGEST_BLOCK):
-        instruction = decode(machine.code(eip))
+        instruction = machine.instruction(eip)
         if instruction is None or successors(instruction, eip) != frozenset(
             {instruction.next_eip(eip)}
         ):

@@ -18,7 +18,7 @@ from backends.unicorn_model.delivery.flags import IOPL
 from backends.unicorn_model.faults import NonCanonical, NotModelled, PageFault
 from backends.unicorn_model.hidden_state import HiddenState
 from backends.unicorn_model.mmu import Mmu
-from backends.unicorn_model.page_watch import Find, PageWatch
+from backends.unicorn_model.page_watch import Find, PageWatch, find
 from backends.unicorn_model.ports import Ports
 
 __all__ = ["Emulation", "Interrupted", "NowhereAccessed", "Other", "PageFaulted", "Reason"]
@@ -82,14 +82,14 @@ class Emulation:
 
     Attributes:
         watch: the instructions before which it may stop.
-        last_out: the EIP of the last OUT for which it did.
+        last_out: the EIP, or RIP, of the last OUT for which it did.
 
     Args:
         processor: in its entry state, with guest RAM.
         memory: guest RAM.
         before: asked before each watched instruction, by its linear address: stop there?
         attend: asked after each OUT for a reason to stop.
-        find: which instructions are watched, if not those of 32-bit code.
+        find: which instructions are watched; by default those of 32-bit code.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Emulation:
         ports: Ports,
         before: Callable[[int], bool],
         attend: Callable[[], Other | None],
-        find: Find | None = None,
+        find: Find = find,
     ) -> None:
         self._processor = processor
         self._memory = memory
@@ -114,8 +114,10 @@ class Emulation:
         self._before = before
         self._reason: Reason | NotModelled = Other.ENDED
         self._blocks = BlockCounter(processor)
+        self._is_long = bool(processor.ctl_get_mode() & uc.UC_MODE_64)
+        self._pointer = x86.UC_X86_REG_RIP if self._is_long else x86.UC_X86_REG_EIP
         self.last_out = 0
-        self.watch = PageWatch(processor, self._come_to, *([find] if find else []))
+        self.watch = PageWatch(processor, self._come_to, find)
         processor.hook_add(uc.UC_HOOK_TLB_FILL, self._fill)
         processor.hook_add(uc.UC_HOOK_INTR, self._interrupt)
         processor.hook_add(uc.UC_HOOK_INSN_INVALID, self._invalid)
@@ -215,15 +217,14 @@ class Emulation:
                 self._stop(error)
             reason = self._attend()
             if reason is not None:
-                self.last_out = self._processor.reg_read(x86.UC_X86_REG_EIP)
+                self.last_out = self._processor.reg_read(self._pointer)
                 self._stop(reason)
 
     def _cpuid(self, processor: Any, _: Any) -> bool:
         """Answer for Unicorn where it would say something else than the profile; else say False."""
         answer = self._control.cpuid(processor.reg_read(x86.UC_X86_REG_EAX))
         if answer is not None:
-            long = processor.ctl_get_mode() & uc.UC_MODE_64
-            names = _LONG_CPUID_ANSWER if long else _CPUID_ANSWER
+            names = _LONG_CPUID_ANSWER if self._is_long else _CPUID_ANSWER
             for register, value in zip(names, answer, strict=True):
                 processor.reg_write(register, value)
         return answer is not None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from backends.unicorn_model.control_unit import EFER, ControlUnit
+from backends.unicorn_model.delivery.descriptors import Descriptor
 from backends.unicorn_model.delivery.flags import IF, IOPL, NT, RF, TF, after_popf
-from backends.unicorn_model.delivery.machine import Registers
 from backends.unicorn_model.delivery.returns import interrupt_return
 from backends.unicorn_model.delivery.transaction import Stack, Transaction
 from backends.unicorn_model.delivery.vectors import GP, SS, Fault
 from backends.unicorn_model.faults import GeneralProtection, NotModelled
 from backends.unicorn_model.stopped import StoppedProcessor
+from backends.unicorn_model.stopped_state import StoppedState
 from backends.unicorn_model.watched import Operation, Watched
 
-__all__ = ["execute", "is_executed"]
+__all__ = ["execute", "execute_system", "is_executed"]
 
 _MASK = 0xFFFFFFFF
 
@@ -61,22 +64,44 @@ def execute(machine: StoppedProcessor, control: ControlUnit, watched: Watched) -
         _pop_flags(machine, watched)
         machine.change(eip=next_eip)
         return
+    execute_system(machine, control, watched, registers.edx << 32 | registers.eax)
+
+
+def execute_system(
+    machine: StoppedState[Any], control: ControlUnit, watched: Watched, value: int
+) -> None:
+    """Execute STI, HLT, or what writes a control register or an MSR; in any mode.
+
+    Args:
+        machine: stands before it.
+        control: the control registers.
+        watched: the instruction.
+        value: what WRMSR writes.
+
+    Raises:
+        Fault: nothing is changed.
+    """
+    registers = machine.registers
+    behind = machine.pointer + watched.length & machine.MASK
+    # 17.3.1.1: RF is cleared by every instruction that completes.
+    flags = machine.flags & ~RF
     if watched.operation is Operation.STI:
-        if registers.cpl > (registers.eflags & IOPL) >> 12:
+        if registers.cpl > (flags & IOPL) >> 12:
             raise Fault(GP, 0)
-        machine.change(eip=next_eip, eflags=registers.eflags & ~RF | IF)
+        machine.go_on(behind, flags | IF)
         return
     # All of the others are privileged (5.9).
     if registers.cpl:
         raise Fault(GP, 0)
     if watched.operation is not Operation.HLT:
+        if watched.register:
+            value = getattr(registers, watched.register)
         try:
-            _write(control, watched, registers)
+            _write(control, watched.operation, value, registers.cs.descriptor)
         except GeneralProtection as fault:
             raise Fault(GP, fault.error_code) from fault
         machine.reload_control()
-    # 17.3.1.1: RF is cleared by every instruction that completes.
-    machine.change(eip=next_eip, eflags=registers.eflags & ~RF)
+    machine.go_on(behind, flags)
 
 
 def _pop_flags(machine: StoppedProcessor, watched: Watched) -> None:
@@ -93,20 +118,17 @@ def _pop_flags(machine: StoppedProcessor, watched: Watched) -> None:
     transaction.commit()
 
 
-def _write(control: ControlUnit, watched: Watched, registers: Registers) -> None:
-    if watched.operation is Operation.WRMSR:
-        control.write_efer(registers.edx << 32 | registers.eax)
-        return
-    if watched.operation is Operation.RDMSR:
-        raise GeneralProtection(0)  # is_executed: there is no such register
-    value = getattr(registers, watched.register)
-    match watched.operation:
+def _write(control: ControlUnit, operation: Operation, value: int, code: Descriptor | None) -> None:
+    match operation:
+        case Operation.WRMSR:  # of IA32_EFER
+            control.write_efer(value)
+        case Operation.RDMSR:
+            raise GeneralProtection(0)  # is_executed: there is no such register
         case Operation.MOV_TO_CR0:
-            code = registers.cs.descriptor
             control.write_cr0(value, code_is_long=code is not None and code.long)
         case Operation.MOV_TO_CR3:
             control.write_cr3(value)
         case Operation.MOV_TO_CR4:
             control.write_cr4(value)
-        case operation:
+        case _:
             raise AssertionError(operation)

@@ -21,7 +21,7 @@ from backends.unicorn_model.instructions.access_checks import linear_address
 from backends.unicorn_model.instructions.accesses import accesses
 from backends.unicorn_model.instructions.decode import decode
 from backends.unicorn_model.instructions.segment_loads import is_segment_load, load
-from backends.unicorn_model.stopped import StoppedProcessor, pieces
+from backends.unicorn_model.stopped import StoppedProcessor
 
 __all__ = ["event_of_exception", "event_of_page_fault", "event_of_software_interrupt"]
 
@@ -72,7 +72,8 @@ def event_of_page_fault(
     if is_segment_load(instruction):
         return _refused(lambda: load(machine, instruction))
     for accessed in accesses(instruction, machine.registers):
-        for address, _ in pieces(linear_address(accessed, machine.registers), accessed.size):
+        linear = linear_address(accessed, machine.registers)
+        for address, _ in machine.pieces(linear, accessed.size):
             if address & -_PAGE == page:
                 return exception_of(PageFault(address, fault.error_code))
     raise NotModelled(f"a page fault in {page:#x}: {instruction.name} has no access there")

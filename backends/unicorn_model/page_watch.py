@@ -13,7 +13,7 @@ from backends.unicorn_model.instructions.patterns import hooked_offsets
 from backends.unicorn_model.tlb import flush_tlb
 from backends.unicorn_model.watched import candidates
 
-__all__ = ["Find", "PageWatch"]
+__all__ = ["Find", "PageWatch", "find"]
 
 _MOST_HOOKS = 8192
 _MOST_PAGES = 1024
@@ -25,7 +25,8 @@ Find = Callable[[bytes, bytes], tuple[int, ...]]
 
 
 @lru_cache(maxsize=256)  # a worker runs one kernel over and over
-def _offsets(page: bytes, opcodes: bytes) -> tuple[int, ...]:
+def find(page: bytes, opcodes: bytes) -> tuple[int, ...]:
+    """Where to stop in a page of 32-bit code, rising or not."""
     return tuple(candidates(page, opcodes)) + hooked_offsets(page)
 
 
@@ -39,10 +40,10 @@ class PageWatch:
     Args:
         processor: gets the hooks.
         before: is called with the linear address of what may be a watched instruction.
-        find: finds those; by default the ones of 32-bit code.
+        find: finds those.
     """
 
-    def __init__(self, processor: Uc, before: Callable[[int], None], find: Find = _offsets) -> None:
+    def __init__(self, processor: Uc, before: Callable[[int], None], find: Find) -> None:
         self._find = find
         self._processor = processor
         self._hooks = CodeHooks(processor, before)

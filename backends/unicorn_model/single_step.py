@@ -11,20 +11,20 @@ each while it holds TF. That it was one instruction, or one iteration of a repea
 
 from __future__ import annotations
 
+from typing import Any
+
 import unicorn.x86_const as x86
 from unicorn.unicorn_py3 import Uc
 
 from backends.unicorn_model.delivery.flags import TF
 from backends.unicorn_model.delivery.vectors import DB, ProcessorException
 from backends.unicorn_model.faults import NotModelled
-from backends.unicorn_model.instructions.decode import Instruction, decode
-from backends.unicorn_model.stopped import StoppedProcessor
-from backends.unicorn_model.watched import Operation, Watched
+from backends.unicorn_model.instructions.decoded import DecodedInstruction
+from backends.unicorn_model.stopped_state import StoppedState
 
 __all__ = ["SingleStep", "successors"]
 
 _SINGLE_STEP = 1 << 14  # DR6.BS
-_MASK = 0xFFFFFFFF
 
 # Volume 2, table A-2: near branches, by what tells where they lead.
 _CONDITIONAL = {*range(0x70, 0x80), *range(0xE0, 0xE4)}
@@ -53,24 +53,23 @@ class SingleStep:
         self._start = eip
         self.in_use = self.in_use or eip is not None
 
-    def foresee(self, machine: StoppedProcessor, watched: Watched) -> None:
-        """During emulation, before a POPF or IRET that Unicorn executes: the same."""
-        returns = watched.operation is Operation.IRET
-        words = machine.peek_stack(3 if returns else 1)
-        if words is not None and words[-1] & TF:
-            behind = self._processor.reg_read(x86.UC_X86_REG_EIP) + watched.length
-            self._start = words[0] if returns else behind & _MASK
+    def foresee(self, eip: int, flags: int) -> None:
+        """During emulation, before a POPF or IRET that Unicorn executes: where it leads, and the
+        flags that it loads.
+        """
+        if flags & TF:
+            self._start = eip
 
-    def end(self, machine: StoppedProcessor) -> ProcessorException:
+    def end(self, machine: StoppedState[Any]) -> ProcessorException:
         """Unicorn has executed an instruction that began with TF set: the trap.
 
         Raises:
             NotModelled: it has executed something else.
         """
-        start, eip = self._start, machine.registers.eip
+        start, eip = self._start, machine.pointer
         repeated = False
         if start is not None:
-            instruction = decode(machine.code(start))
+            instruction = machine.instruction(start)
             expected = None if instruction is None else successors(instruction, start)
             if expected is not None and eip not in expected:
                 raise NotModelled(f"single-stepping from {start:#x}: Unicorn came to {eip:#x}")
@@ -87,8 +86,8 @@ class SingleStep:
         return ProcessorException(DB, mid_string=mid_string)
 
 
-def successors(instruction: Instruction, eip: int) -> frozenset[int] | None:
-    """Where EIP can be after the instruction at `eip`; None: anywhere.
+def successors(instruction: DecodedInstruction, eip: int) -> frozenset[int] | None:
+    """Where EIP (or RIP) can be after the instruction at `eip`; None: anywhere.
 
     After an iteration of a repeated string instruction it is where it was, until it is over.
     """
@@ -103,13 +102,7 @@ def successors(instruction: Instruction, eip: int) -> frozenset[int] | None:
     if instruction.is_repeated:
         return frozenset({eip, following})
     if opcode in _CONDITIONAL or opcode in _CONDITIONAL_LONG:
-        return frozenset({following, _target(instruction, eip)})
+        return frozenset({following, instruction.branch_target(eip)})
     if opcode in (_CALL, _JMP, _JMP_SHORT):
-        return frozenset({_target(instruction, eip)})
+        return frozenset({instruction.branch_target(eip)})
     return frozenset({following})
-
-
-def _target(instruction: Instruction, eip: int) -> int:
-    distance = int.from_bytes(instruction.immediate, "little", signed=True)
-    mask = _MASK if instruction.operand_size == 4 else 0xFFFF
-    return instruction.next_eip(eip) + distance & mask

@@ -8,15 +8,18 @@ steps. (So it has where an interrupt may come behind each instruction.)
 
 from __future__ import annotations
 
+from typing import Any
+
 from unicorn.unicorn_py3 import Uc
 
-from backends.unicorn_model.instructions.decode import LONGEST, decode
+from backends.unicorn_model.instructions.decoded import LONGEST
 from backends.unicorn_model.single_step import successors
-from backends.unicorn_model.stopped import StoppedProcessor
+from backends.unicorn_model.stopped_state import StoppedState
 
 __all__ = ["Stepper"]
 
 _PAGE = 0x1000
+_LAST = (1 << 64) - 1
 
 
 class Stepper:
@@ -24,41 +27,41 @@ class Stepper:
 
     Args:
         processor: gets the address to stop at.
-        mask: of the linear addresses of its mode.
     """
 
-    def __init__(self, processor: Uc, mask: int) -> None:
+    def __init__(self, processor: Uc) -> None:
         self._processor = processor
-        self._mask = mask
         self._exits: list[int] = []
 
-    def step(self, linear: int, length: int | None, page: int) -> bool:
+    def step(self, machine: StoppedState[Any], page: int) -> bool:
         """Let Unicorn stop behind the next instruction, if that lies before the page.
 
         Args:
-            linear: where the instruction is.
-            length: of the instruction; None if its bytes are none.
+            machine: stands at the instruction.
             page: the linear address of the page of which nothing can be fetched.
 
         Returns:
             Whether it was fetched too early; otherwise the fault is that of the instruction.
         """
-        if linear & -_PAGE == page:
+        linear = machine.linear(machine.pointer)
+        instruction = machine.instruction(machine.pointer)
+        if linear & -_PAGE == page or instruction is None:
             return False
-        if length is None or (page - linear & self._mask) < length:
+        if page - linear & machine.MASK < instruction.length:
             return False
-        self._end_at([linear + length & self._mask])
+        self._end_at([linear + instruction.length & machine.MASK])
         return True
 
-    def step_one(self, machine: StoppedProcessor) -> None:
+    def step_one(self, machine: StoppedState[Any]) -> None:
         """Let Unicorn stop behind the instruction at EIP, unless it is a branch or comes in
         iterations: then that is where a block ends.
         """
-        eip = machine.registers.eip
+        eip = machine.pointer
         linear = machine.linear(eip)
-        # What is translated has no exit in it.
-        self._processor.ctl_remove_cache(linear, linear + LONGEST)
-        instruction = decode(machine.code(eip))
+        # What is translated has no exit in it. (The range has an end, and it is not empty.)
+        end = min(linear + LONGEST, _LAST)
+        self._processor.ctl_remove_cache(min(linear, end - 1), end)
+        instruction = machine.instruction(eip)
         behind = None if instruction is None else successors(instruction, eip)
         self._end_at([machine.linear(address) for address in behind or () if address != eip])
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from backends.unicorn_model.delivery.machine import GENERAL
+from backends.unicorn_model.instructions.decoded import LONGEST, OPERAND_SIZE
 
 __all__ = [
     "HLT",
     "IRET",
-    "LONGEST",
+    "MOVES",
     "POPF",
     "POP_SS",
+    "PREFIXES",
     "STI",
     "Operation",
     "Watched",
@@ -27,9 +29,6 @@ __all__ = [
     "prefix_length",
 ]
 
-LONGEST = 15
-"""Bytes of an instruction, at most (SDM vol. 2, 2.3.11)."""
-
 POPF, IRET, HLT, STI, POP_SS = b"\x9d", b"\xcf", b"\xf4", b"\xfb", b"\x17"
 """Opcodes that are looked for only while they matter: their bytes are frequent. (POP to SS is of
 `instructions.segment_loads`.)
@@ -37,7 +36,7 @@ POPF, IRET, HLT, STI, POP_SS = b"\x9d", b"\xcf", b"\xf4", b"\xfb", b"\x17"
 
 
 class Operation(Enum):
-    """What a watched instruction does."""
+    """What a watched instruction does, of 32-bit or of 64-bit code."""
 
     MOV_TO_CR0 = "mov to cr0"
     MOV_TO_CR3 = "mov to cr3"
@@ -46,6 +45,9 @@ class Operation(Enum):
     RDMSR = "rdmsr"
     INVLPG = "invlpg"
     IRET = "iret"
+    IRETQ = "iretq"
+    MOV_TO_SS = "mov to ss"
+    BRANCH = "near call or jump to what is in a register"
     POPF = "popf"
     STI = "sti"
     HLT = "hlt"
@@ -56,9 +58,9 @@ class Watched:
     """An instruction.
 
     Attributes:
-        length: bytes, with its prefixes.
+        length: bytes, with its prefixes; of no meaning where it has a memory operand.
         register: the general register it reads, or empty.
-        wide: its operand size is 32 bits.
+        wide: its operand size is not 16 bits.
     """
 
     operation: Operation
@@ -67,10 +69,12 @@ class Watched:
     wide: bool = True
 
 
-# SDM vol. 2, 2.1.1; LOCK is none of them: with it, all of the above are undefined.
-_PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3"
-_OPERAND_SIZE = 0x66
-_MOVES = {0: Operation.MOV_TO_CR0, 3: Operation.MOV_TO_CR3, 4: Operation.MOV_TO_CR4}
+PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3"
+"""SDM vol. 2, 2.1.1; LOCK is none of them: with it, all of the above are undefined."""
+
+MOVES = {0: Operation.MOV_TO_CR0, 3: Operation.MOV_TO_CR3, 4: Operation.MOV_TO_CR4}
+"""MOV to a control register, by its number."""
+
 _ONE_BYTE = {
     POPF: Operation.POPF,
     IRET: Operation.IRET,
@@ -94,11 +98,11 @@ def candidates(page: bytes, opcodes: bytes = b"") -> Iterator[int]:
         if match[0][0] == 0x0F and operand and not _is_watched(opcode[0], operand[0]):
             continue
         yield start
-        while start and page[start - 1] in _PREFIXES and match.start() - start < LONGEST:
+        while start and page[start - 1] in PREFIXES and match.start() - start < LONGEST:
             start -= 1
             yield start
     start = len(page)
-    while start and page[start - 1] in _PREFIXES and len(page) - start < LONGEST:
+    while start and page[start - 1] in PREFIXES and len(page) - start < LONGEST:
         start -= 1
         yield start
 
@@ -107,19 +111,19 @@ def _is_watched(opcode: int, operand: int) -> bool:
     """Whether the second byte of an opcode, with the byte behind it, may be of interest."""
     field = operand >> 3 & 7
     if opcode == 0x22:
-        return field in _MOVES
+        return field in MOVES
     return opcode != 0x01 or (field == 7 and operand < 0xC0)
 
 
 def prefix_length(code: bytes) -> int:
     """How many prefixes there are."""
-    return len(code) - len(code.lstrip(_PREFIXES))
+    return len(code) - len(code.lstrip(PREFIXES))
 
 
 def decode(code: bytes) -> Watched | None:
     """The instruction, if it is one of those; None also where bytes are missing."""
     start = prefix_length(code)
-    wide = _OPERAND_SIZE not in code[:start]
+    wide = OPERAND_SIZE not in code[:start]
     if code[start : start + 1] in _ONE_BYTE:
         return Watched(_ONE_BYTE[code[start : start + 1]], start + 1, wide=wide)
     if code[start : start + 1] != b"\x0f" or start + 1 >= len(code):
@@ -137,4 +141,4 @@ def decode(code: bytes) -> Watched | None:
     if opcode == 0x01:
         return Watched(Operation.INVLPG, start + 3)  # and its operand, which is Unicorn's affair
     # SDM vol. 2, MOV to control registers: the mod field is ignored.
-    return Watched(_MOVES[operand >> 3 & 7], start + 3, GENERAL[operand & 7])
+    return Watched(MOVES[operand >> 3 & 7], start + 3, GENERAL[operand & 7])

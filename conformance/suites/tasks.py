@@ -14,10 +14,11 @@ from conformance.case.program import SCHEDULES
 from conformance.case.strategies import TASK_REGIONS
 from conformance.protocol import PROTOCOL
 
-__all__ = ["KINDS", "by_schedule", "in_every_schedule", "task_case"]
+__all__ = ["KINDS", "by_schedule", "in_every_schedule", "on_every_image", "task_case"]
 
 KINDS = tuple(PROTOCOL.enums["compute_kind"].values())
 
+on_every_image = pytest.mark.usefixtures("architecture")
 in_every_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
 
 

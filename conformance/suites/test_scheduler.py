@@ -7,6 +7,8 @@ held against what follows from its own ticks. Run it with `conformance run --sui
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from conformance import (
@@ -37,13 +39,19 @@ from conformance import (
     Yield,
     task_cases,
 )
-from conformance.case.image import IMAGES, ImageId
+from conformance.case.image import ImageId
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
 from conformance.suites.directed import MACHINES, PAGE, PROBE, machine_name, values_of
 from conformance.suites.task_lists import COOPERATION, DEADLOCKS, PRIORITIES, REJECTED, Lists
-from conformance.suites.tasks import KINDS, by_schedule, in_every_schedule, task_case
+from conformance.suites.tasks import (
+    KINDS,
+    by_schedule,
+    in_every_schedule,
+    on_every_image,
+    task_case,
+)
 
 OBJECT = PROTOCOL.constants["task_stack_size"]
 MOST_TASKS = PROTOCOL.constants["maximum_tasks"]
@@ -62,21 +70,12 @@ LONG = dict.fromkeys(KINDS, 20_000) | {
 on_every_machine = pytest.mark.parametrize("machine", MACHINES, ids=machine_name)
 
 
-@pytest.fixture(autouse=True)
-def modelled(request: pytest.FixtureRequest) -> None:
-    """Skips what the reference model has no rules for."""
-    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    machine = parameters.get("machine")
-    is_long = machine is not None and machine.architecture == "x86_64"
-    if is_long and parameters.get("schedule") == "timer":
-        pytest.skip("the reference model has no interrupt timer in IA-32e mode")
-
-
 def lists_of(table: dict[str, Lists]) -> pytest.MarkDecorator:
     """A test of each row of a table."""
     return pytest.mark.parametrize("lists", table.values(), ids=table.keys())
 
 
+@on_every_image
 @lists_of(COOPERATION)
 @in_every_schedule
 def test_rule(
@@ -89,6 +88,7 @@ def test_rule(
     differential_test.check(task_case(image_id, *lists, **by_schedule(schedule)))
 
 
+@on_every_image
 @lists_of(DEADLOCKS)
 @in_every_schedule
 def test_deadlock(
@@ -101,6 +101,7 @@ def test_deadlock(
     differential_test.check(task_case(image_id, *lists, **by_schedule(schedule)))
 
 
+@on_every_image
 @lists_of(REJECTED)
 @in_every_schedule
 def test_rejected(
@@ -113,6 +114,7 @@ def test_rejected(
     differential_test.check(task_case(image_id, *lists, **by_schedule(schedule)))
 
 
+@on_every_image
 @lists_of(PRIORITIES)
 @pytest.mark.parametrize("priorities", [False, True], ids=["equal", "by-priority"])
 @in_every_schedule
@@ -128,6 +130,7 @@ def test_priorities(
     differential_test.check(task_case(image_id, *lists, **scheduling))
 
 
+@on_every_image
 @pytest.mark.parametrize("stacks", [0, 1, 33, 1000])
 def test_as_many_tasks_as_stacks(
     differential_test: DifferentialTest, image_id: ImageId, stacks: int
@@ -137,6 +140,7 @@ def test_as_many_tasks_as_stacks(
     differential_test.check(task_case(image_id, main, [Yield(), Allocate()], stacks=stacks))
 
 
+@on_every_image
 @in_every_schedule
 def test_no_more_tasks_in_a_run(
     differential_test: DifferentialTest, image_id: ImageId, schedule: str
@@ -152,6 +156,7 @@ def test_no_more_tasks_in_a_run(
     differential_test.check(case, check)
 
 
+@on_every_image
 @pytest.mark.parametrize("iterations", [1, 2, 5])
 @pytest.mark.parametrize("kind", KINDS)
 @in_every_schedule
@@ -168,6 +173,7 @@ def test_computation(
     differential_test.check(task_case(image_id, main, computing, **by_schedule(schedule)))
 
 
+@on_every_image
 @pytest.mark.parametrize("quantum", [1, 2, 3, 7, 64, 65535])
 @pytest.mark.parametrize("kind", KINDS)
 def test_quantum_of_instructions(
@@ -181,6 +187,7 @@ def test_quantum_of_instructions(
     differential_test.check(case)
 
 
+@on_every_image
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("schedule", ["cooperative", "timer"])
 def test_long_computation(
@@ -193,6 +200,7 @@ def test_long_computation(
     differential_test.check(case)
 
 
+@on_every_image
 @pytest.mark.parametrize("quantum", [1, 2, 3, 65535])
 @pytest.mark.parametrize("priorities", [False, True], ids=["equal", "by-priority"])
 def test_quantum_of_ticks(
@@ -211,6 +219,7 @@ def test_quantum_of_ticks(
     differential_test.check(case)
 
 
+@on_every_image
 def test_who_wakes_pre_empts(differential_test: DifferentialTest, image_id: ImageId) -> None:
     """At the end of a time slice a sleeper that is due may be the one that runs next."""
     for priorities in (False, True):
@@ -310,6 +319,7 @@ def test_stacks_need_execute_disable(
     differential_test.check(case)
 
 
+@on_every_image
 @pytest.mark.parametrize("cause", CAUSES)
 @in_every_schedule
 def test_faults_of_tasks(
@@ -318,7 +328,7 @@ def test_faults_of_tasks(
     """Each exception in a task, while others are in the middle of a computation."""
     body = [Compute("arithmetic", 1), Raise(cause), Yield(), Raise(cause), Compute("flags", 1)]
     main = [Spawn(0), Spawn(0), Compute("arithmetic", 2), Raise(cause)]
-    machine = Machine(cpu_profile="broadwell")
+    machine = replace(Machine.smallest(image_id.architecture), cpu_profile="broadwell")
     case = task_case(image_id, main, body, machine=machine, **by_schedule(schedule))
     differential_test.check(case)
 
@@ -341,6 +351,7 @@ def test_everything_at_once(
     differential_test.check(case)
 
 
+@on_every_image
 @in_every_schedule
 def test_triple_fault_of_a_task(
     differential_test: DifferentialTest, image_id: ImageId, schedule: str
@@ -351,13 +362,10 @@ def test_triple_fault_of_a_task(
     differential_test.check(case)
 
 
+@on_every_image
 @in_every_schedule
-@pytest.mark.parametrize("machine", [Machine.smallest(each) for each in IMAGES], ids=IMAGES)
-def test_generated(
-    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, schedule: str
-) -> None:
-    """Generated programs, on all machines for the same image as this one."""
-    assert image_id.architecture == machine.architecture
+def test_generated(differential_test: DifferentialTest, image_id: ImageId, schedule: str) -> None:
+    """Generated programs, on all machines for the image."""
     differential_test.explore(task_cases(image=image_id, schedule=schedule))
 
 

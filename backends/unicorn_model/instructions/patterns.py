@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import re
 
-from backends.unicorn_model.instructions.decode import LONGEST
+from backends.unicorn_model.instructions.decoded import LONGEST
+from backends.unicorn_model.watched import PREFIXES
 
 __all__ = ["hooked_offsets"]
-
-# Volume 2, 2.1.1. (LOCK is none of them: with it, all loads of segment registers are undefined.)
-_PREFIXES = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3"
 
 
 def _loads_register() -> bytes:
@@ -49,6 +47,6 @@ def hooked_offsets(page: bytes) -> tuple[int, ...]:
 def _prefixes_before(page: bytes, opcode: int) -> range:
     """Where an instruction with prefixes may begin whose opcode is at an offset."""
     start = opcode
-    while start and page[start - 1] in _PREFIXES and opcode - start < LONGEST - 1:
+    while start and page[start - 1] in PREFIXES and opcode - start < LONGEST - 1:
         start -= 1
     return range(start, opcode)

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from backends.unicorn_model.control_unit import ControlUnit
-from backends.unicorn_model.delivery.flags import RF
-from backends.unicorn_model.delivery.vectors import GP, Fault
-from backends.unicorn_model.faults import GeneralProtection
-from backends.unicorn_model.long_mode.delivery.machine import Registers
+from collections.abc import Callable
+
+from backends.unicorn_model.control_unit import EFER, ControlUnit
+from backends.unicorn_model.delivery.flags import TF, after_popf
+from backends.unicorn_model.delivery.vectors import GP, SS, Fault
+from backends.unicorn_model.executed import execute_system
+from backends.unicorn_model.faults import NotModelled
 from backends.unicorn_model.long_mode.delivery.returns import interrupt_return
+from backends.unicorn_model.long_mode.delivery.transaction import Stack, Transaction
 from backends.unicorn_model.long_mode.processor import LongProcessor
 from backends.unicorn_model.long_mode.watched import Operation, Watched
+from backends.unicorn_model.mmu import is_canonical
 
-__all__ = ["execute"]
+__all__ = ["execute", "is_executed"]
 
 _MASK, _MASK_32 = (1 << 64) - 1, (1 << 32) - 1
+
+
+def is_executed(watched: Watched, value: Callable[[str], int], *, pending: bool) -> bool:
+    """Whether `execute` is for it; otherwise Unicorn does it just as well, or it loads SS.
+
+    Args:
+        watched: STI and HLT are looked for only where they matter.
+        value: of a register before it.
+        pending: an interrupt is, and waits for RFLAGS.IF.
+    """
+    match watched.operation:
+        case Operation.INVLPG | Operation.MOV_TO_SS:
+            return False
+        case Operation.WRMSR:
+            return value("rcx") & _MASK_32 == EFER
+        case Operation.BRANCH:
+            return not is_canonical(value(watched.register))
+        case Operation.POPF:
+            return pending or bool(value("rflags") & TF)
+        case _:
+            return True
 
 
 def execute(machine: LongProcessor, control: ControlUnit, watched: Watched) -> None:
@@ -29,29 +54,21 @@ def execute(machine: LongProcessor, control: ControlUnit, watched: Watched) -> N
     if watched.operation is Operation.BRANCH:
         # CALL, JMP: #GP(0) "if the target … is non-canonical"; it is stopped at for that alone.
         raise Fault(GP, 0)
-    # All of the others are privileged (5.9).
-    if registers.cpl:
-        raise Fault(GP, 0)
-    try:
-        _write(control, watched, registers)
-    except GeneralProtection as fault:
-        raise Fault(GP, fault.error_code) from fault
-    machine.reload_control()
-    # 17.3.1.1: RF is cleared by every instruction that completes.
-    machine.change(rip=registers.rip + watched.length & _MASK, rflags=registers.rflags & ~RF)
-
-
-def _write(control: ControlUnit, watched: Watched, registers: Registers) -> None:
-    if watched.operation is Operation.WRMSR:  # of IA32_EFER
-        control.write_efer((registers.rdx & _MASK_32) << 32 | registers.rax & _MASK_32)
+    if watched.operation is Operation.POPF:
+        _pop_flags(machine, watched)
+        machine.change(rip=registers.rip + watched.length & _MASK)
         return
-    value = getattr(registers, watched.register)
-    match watched.operation:
-        case Operation.MOV_TO_CR0:
-            control.write_cr0(value, code_is_long=True)
-        case Operation.MOV_TO_CR3:
-            control.write_cr3(value)
-        case Operation.MOV_TO_CR4:
-            control.write_cr4(value)
-        case operation:
-            raise AssertionError(operation)
+    value = (registers.rdx & _MASK_32) << 32 | registers.rax & _MASK_32
+    execute_system(machine, control, watched, value)
+
+
+def _pop_flags(machine: LongProcessor, watched: Watched) -> None:
+    """POPFQ: the upper half of what is popped means nothing."""
+    before = machine.registers
+    if not watched.wide:
+        raise NotModelled(f"POPF with a 16-bit operand at {before.rip:#x}")
+    transaction = Transaction(machine)
+    stack = Stack(transaction, before.rsp, before.cpl, Fault(SS, 0))
+    rflags = after_popf(before.rflags, stack.pop(), before.cpl)
+    transaction.change(rsp=stack.pointer, rflags=rflags)
+    transaction.commit()

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import capstone
 from capstone import x86_const
 
 from backends.unicorn_model.faults import NotModelled
-from backends.unicorn_model.instructions.decode import STRING_OPCODES
+from backends.unicorn_model.instructions.decoded import (
+    ADDRESS_SIZE,
+    LOCK,
+    OPERAND_SIZE,
+    REPEATS,
+    DecodedInstruction,
+    Disassembler,
+    Parts,
+    Prefixes,
+    bit_string_offset,
+)
 from backends.unicorn_model.instructions.opcode_map import Direction, OperandUse, operand_use
 from backends.unicorn_model.long_mode.delivery.machine import GENERAL, Registers
 
@@ -19,7 +29,6 @@ __all__ = ["Instruction", "MemoryOperand", "decode", "register_value"]
 _MASK, _MASK_32 = (1 << 64) - 1, (1 << 32) - 1
 _BASED = {0x64: "fs", 0x65: "gs"}
 _IGNORED_SEGMENTS = (0x26, 0x2E, 0x36, 0x3E)  # 3.4.4: their bases count as 0
-_OPERAND_SIZE, _ADDRESS_SIZE, _LOCK, _REPEATS = 0x66, 0x67, 0xF0, (0xF2, 0xF3)
 _REX, _REX_W = range(0x40, 0x50), 8
 _STACK_BASES = ("rsp", "rbp", "esp", "ebp")
 _NO_REGISTERS = (x86_const.X86_REG_INVALID, x86_const.X86_REG_EIZ, x86_const.X86_REG_RIZ)
@@ -67,50 +76,29 @@ class MemoryOperand:
         if self.index is not None:
             value += register_value(registers, self.index) * self.scale
         if self.bit_offset is not None and self.use is not None:
-            bits = self.use.size * 8
-            position = register_value(registers, self.bit_offset) & (1 << bits) - 1
-            if position >> bits - 1:
-                position -= 1 << bits
-            value += self.use.size * (position // bits)
+            value += bit_string_offset(self.use, register_value(registers, self.bit_offset))
         value &= _MASK if self.address_size == 8 else _MASK_32
         return value + base_of(registers, self.based) & _MASK
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """A decoded instruction.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction(DecodedInstruction):
+    """A decoded instruction of 64-bit code.
+
+    Its operand size is 2, 4 or 8, its address size 4 or 8. A near branch has the one of 64 bits
+    (appendix A: "forced to 64 bits").
 
     Attributes:
-        name: its mnemonic, for messages.
-        opcode: of one byte; 0x0FB2 is one of two.
-        modrm: its ModR/M byte, or what stands where one would.
-        immediate: the bytes behind the opcode, ModR/M included where there is one.
-        length: prefixes included.
-        operand_size: the operand-size attribute in bytes, 2, 4 or 8.
-        address_size: the address-size attribute in bytes, 4 or 8.
         based: "fs" or "gs", if a prefix names one.
-        repeated: it has a REP prefix.
-        vector: it is of VEX or EVEX encoding.
         register: the register that ModR/M names in place of a memory operand.
     """
 
-    name: str
-    opcode: int
-    modrm: int
-    immediate: bytes
-    length: int
-    operand_size: int
-    address_size: int
+    MASK: ClassVar[int] = _MASK
+    COUNT: ClassVar[str] = "rcx"
+
     based: str | None
-    repeated: bool
-    vector: bool
     memory: MemoryOperand | None
     register: str
-
-    @property
-    def extension(self) -> int:
-        """The reg field of ModR/M, without the bit that REX adds."""
-        return self.modrm >> 3 & 7
 
 
 def register_value(registers: Registers, name: str) -> int:
@@ -135,13 +123,9 @@ def base_of(registers: Registers, segment: str | None) -> int:
     return int(held.base)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefixes:
-    count: int
-    operand_size: int
-    address_size: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prefixes(Prefixes):
     based: str | None
-    repeated: bool
     rex: int
 
 
@@ -150,28 +134,34 @@ def _prefixes(code: bytes) -> _Prefixes:
     operand_size, address_size = 4, 8
     based, repeated, rex, count = None, False, 0, 0
     for byte in code:
-        if byte == _OPERAND_SIZE:
+        if byte == OPERAND_SIZE:
             operand_size = 2
-        elif byte == _ADDRESS_SIZE:
+        elif byte == ADDRESS_SIZE:
             address_size = 4
         elif byte in _BASED:
             based = _BASED[byte]
-        elif byte in _REPEATS:
+        elif byte in REPEATS:
             repeated = True
         elif byte in _REX:
             rex = byte
             count += 1
             break
-        elif byte not in (_LOCK, *_IGNORED_SEGMENTS):
+        elif byte not in (LOCK, *_IGNORED_SEGMENTS):
             break
         count += 1
     if rex & _REX_W:
         operand_size = 8
-    return _Prefixes(count, operand_size, address_size, based, repeated, rex)
+    return _Prefixes(
+        count=count,
+        operand_size=operand_size,
+        address_size=address_size,
+        based=based,
+        repeated=repeated,
+        rex=rex,
+    )
 
 
-_disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-_disassembler.detail = True
+_disassembler = Disassembler(capstone.CS_MODE_64, _prefixes)
 
 
 @lru_cache(maxsize=8192)
@@ -181,36 +171,15 @@ def decode(code: bytes) -> Instruction | None:
     Returns:
         None if they start with no whole and valid instruction of at most 15 bytes.
     """
-    found = next(_disassembler.disasm(code, 0, count=1), None)
-    if found is None:
+    parts = _disassembler.parts(code)
+    if parts is None:
         return None
-    prefixes = _prefixes(code)
-    rest = code[prefixes.count : found.size]
-    if not rest:  # a prefix that is none in front of what follows
-        return None
-    opcode, behind = rest[0], rest[1:]
-    vector = opcode in (0xC4, 0xC5, 0x62)
-    if opcode == 0x0F and behind:
-        opcode, behind = 0x0F00 | behind[0], behind[1:]
-    modrm = behind[0] if behind else 0
-    operands = [operand for operand in found.operands if operand.type == x86_const.X86_OP_MEM]
-    memory = None
-    if operands and opcode not in STRING_OPCODES:
-        use = None if vector else _use(opcode, modrm >> 3 & 7, prefixes.operand_size)
-        memory = _memory_operand(found, operands[0].mem, prefixes, use, modrm)
+    vector = parts.opcode in (0xC4, 0xC5, 0x62)
     return Instruction(
-        name=str(found.insn_name()),
-        opcode=opcode,
-        modrm=modrm,
-        immediate=behind,
-        length=found.size,
-        operand_size=prefixes.operand_size,
-        address_size=prefixes.address_size,
-        based=prefixes.based,
-        repeated=prefixes.repeated,
-        vector=vector,
-        memory=memory,
-        register=GENERAL[modrm & 7 | (prefixes.rex & 1) << 3],
+        **parts.attributes(vector=vector),
+        based=parts.prefixes.based,
+        memory=_memory_operand(parts, vector=vector),
+        register=GENERAL[parts.modrm & 7 | (parts.prefixes.rex & 1) << 3],
     )
 
 
@@ -232,16 +201,18 @@ def _use(opcode: int, extension: int, operand_size: int) -> OperandUse | None:
     return operand_use(opcode, extension, operand_size)
 
 
-def _memory_operand(
-    found: Any, address: Any, prefixes: _Prefixes, use: OperandUse | None, modrm: int
-) -> MemoryOperand:
+def _memory_operand(parts: Parts[_Prefixes], *, vector: bool) -> MemoryOperand | None:
+    address, prefixes, field = parts.address, parts.prefixes, parts.modrm >> 3 & 7
+    if address is None:
+        return None
+    use = None if vector else _use(parts.opcode, field, prefixes.operand_size)
     bit_offset = None
     if use is not None and use.bit_string:
-        bit_offset = GENERAL[modrm >> 3 & 7 | (prefixes.rex & 4) << 1]
+        bit_offset = GENERAL[field | (prefixes.rex & 4) << 1]
     return MemoryOperand(
         based=prefixes.based,
-        base=_register_name(found, address.base),
-        index=_register_name(found, address.index),
+        base=_register_name(parts.found, address.base),
+        index=_register_name(parts.found, address.index),
         scale=address.scale,
         displacement=address.disp & _MASK,
         address_size=prefixes.address_size,

@@ -19,7 +19,7 @@ from backends.unicorn_model.instructions.error_codes import is_privileged, refus
 from backends.unicorn_model.long_mode.accesses import accesses, first_fault
 from backends.unicorn_model.long_mode.instructions import Instruction as Decoded
 from backends.unicorn_model.long_mode.instructions import decode
-from backends.unicorn_model.long_mode.processor import LongProcessor, pieces
+from backends.unicorn_model.long_mode.processor import LongProcessor
 from backends.unicorn_model.long_mode.segment_loads import check_load, is_segment_load
 
 __all__ = [
@@ -70,7 +70,7 @@ def event_of_page_fault(
     if refused is not None:
         return exception_of(refused)
     for accessed in found:
-        for address, _ in pieces(accessed.linear, accessed.size):
+        for address, _ in machine.pieces(accessed.linear, accessed.size):
             if address & -_PAGE == page:
                 return exception_of(PageFault(address, fault.error_code))
     raised = _raised_by_load(machine, instruction)

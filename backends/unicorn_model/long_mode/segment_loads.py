@@ -1,19 +1,20 @@
-"""What refuses a load of a data or stack segment register in 64-bit mode (MOV, POP).
+"""Loads of a data or stack segment register in 64-bit mode (MOV, POP).
 
-Unicorn executes these instructions, since a segment register means little here; of a refusal it
-tells the vector, and the error code is found here.
+Unicorn executes those of data segments, since a segment register means little here; of a refusal it
+tells the vector, and the error code is found here. A load of SS the model executes.
 """
 
 from __future__ import annotations
 
 from backends.unicorn_model.delivery.descriptors import is_null, selector_error
+from backends.unicorn_model.delivery.flags import RF
 from backends.unicorn_model.delivery.vectors import GP, NP, SS, Fault
 from backends.unicorn_model.long_mode.accesses import accesses, first_fault
-from backends.unicorn_model.long_mode.delivery.machine import SEGMENTS, Machine, Mode
+from backends.unicorn_model.long_mode.delivery.machine import SEGMENTS, Machine, Mode, Segment
 from backends.unicorn_model.long_mode.delivery.transaction import Transaction
 from backends.unicorn_model.long_mode.instructions import Instruction
 
-__all__ = ["check_load", "is_segment_load"]
+__all__ = ["check_load", "is_segment_load", "load_stack_segment"]
 
 _MOV = 0x8E
 _POPS = {0x0FA1: "fs", 0x0FA9: "gs"}
@@ -36,9 +37,25 @@ def check_load(machine: Machine, instruction: Instruction) -> None:
     transaction = Transaction(machine)
     selector = _selector(transaction, instruction)
     if target == "ss":
-        _check_stack(transaction, selector)
+        _stack(transaction, selector)
     else:
         _check_data(transaction, selector)
+
+
+def load_stack_segment(machine: Machine, instruction: Instruction) -> None:
+    """Execute the MOV to SS at RIP, which moves on as well.
+
+    Raises:
+        Fault, PageFault: nothing was changed.
+    """
+    transaction = Transaction(machine)
+    before = transaction.registers
+    transaction.change(
+        ss=_stack(transaction, _selector(transaction, instruction)),
+        rip=instruction.next_eip(before.rip),
+        rflags=before.rflags & ~RF,  # 17.3.1.1: cleared by every instruction that completes
+    )
+    transaction.commit()
 
 
 def _target(instruction: Instruction) -> str | None:
@@ -64,19 +81,20 @@ def _selector(transaction: Transaction, instruction: Instruction) -> int:
     return transaction.read_number(access.linear, access.size, refused, mode) & 0xFFFF
 
 
-def _check_stack(transaction: Transaction, selector: int) -> None:
+def _stack(transaction: Transaction, selector: int) -> Segment:
     """MOV, "IF SS is loaded": a null selector may be, but not at CPL 3."""
     cpl = transaction.registers.cpl
     if is_null(selector):
         if cpl == 3 or selector & 3 != cpl:
             raise Fault(GP, 0)
-        return
+        return Segment(selector, None)
     error = selector_error(selector, external=False)
     descriptor = transaction.descriptor(selector, Fault(GP, error))
     if selector & 3 != cpl or not descriptor.is_writable or descriptor.dpl != cpl:
         raise Fault(GP, error)
     if not descriptor.present:
         raise Fault(SS, error)
+    return Segment(selector, transaction.mark_accessed(selector, descriptor))
 
 
 def _check_data(transaction: Transaction, selector: int) -> None:

@@ -7,52 +7,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
+from backends.unicorn_model.instructions.decoded import LONGEST, OPERAND_SIZE
 from backends.unicorn_model.long_mode.delivery.machine import GENERAL
+from backends.unicorn_model.watched import (
+    HLT,
+    MOVES,
+    POPF,
+    PREFIXES,
+    STI,
+    Operation,
+    Watched,
+    prefix_length,
+)
 
-__all__ = ["LONGEST", "Operation", "Watched", "decode", "find"]
-
-LONGEST = 15
-"""Bytes of an instruction, at most (SDM vol. 2, 2.3.11)."""
-
-
-class Operation(Enum):
-    """What a watched instruction does."""
-
-    MOV_TO_CR0 = "mov to cr0"
-    MOV_TO_CR3 = "mov to cr3"
-    MOV_TO_CR4 = "mov to cr4"
-    WRMSR = "wrmsr"
-    INVLPG = "invlpg"
-    IRETQ = "iretq"
-    MOV_TO_SS = "mov to ss"
-    BRANCH = "near call or jump to what is in a register"
+__all__ = ["Operation", "Watched", "decode", "find"]
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """An instruction.
-
-    Attributes:
-        length: bytes, with its prefixes; of no meaning where it has a memory operand.
-        register: the general register it reads, or empty.
-    """
-
-    operation: Operation
-    length: int
-    register: str = ""
-
-
-# SDM vol. 2, 2.1.1; LOCK is none of them: with it, all of the above are undefined.
-_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3")
 _REX, _REX_W, _REX_B = range(0x40, 0x50), 8, 1
-_MOVES = {0: Operation.MOV_TO_CR0, 3: Operation.MOV_TO_CR3, 4: Operation.MOV_TO_CR4}
 _BRANCHES = (2, 4)  # of opcode FF: CALL and JMP
 _TO_SS = 2  # of opcode 8E, MOV to a segment register
 _IN_REGISTER = 0xC0
+_ONE_BYTE = {POPF: Operation.POPF, STI: Operation.STI, HLT: Operation.HLT}
 
 
 def _operands(fields: tuple[int, ...], *, memory: bool = True, registers: bool = True) -> bytes:
@@ -66,21 +43,26 @@ def _operands(fields: tuple[int, ...], *, memory: bool = True, registers: bool =
 
 
 # What the end of a page cuts off is not known: it counts.
-_OPCODES = re.compile(
-    rb"\x0f(?:\x30|\x22(?:" + _operands(tuple(_MOVES)) + rb")"
+_OPCODES = (
+    rb"\x0f(?:\x30|\x22(?:" + _operands(tuple(MOVES)) + rb")"
     rb"|\x01(?:" + _operands((7,), registers=False) + rb")|\Z)"
     rb"|(?<=[\x48-\x4f])\xcf"
     rb"|\x8e(?:" + _operands((_TO_SS,)) + rb")"
-    rb"|\xff(?:" + _operands(_BRANCHES, memory=False) + rb")",
-    re.DOTALL,
+    rb"|\xff(?:" + _operands(_BRANCHES, memory=False) + rb")"
 )
 
 
 @lru_cache(maxsize=256)
-def find(page: bytes, _: bytes = b"") -> tuple[int, ...]:
-    """Where in a page a watched instruction may begin, rising."""
+def find(page: bytes, opcodes: bytes = b"") -> tuple[int, ...]:
+    """Where in a page a watched instruction may begin, rising.
+
+    Args:
+        page: what follows it is not known.
+        opcodes: of one byte, to look for as well.
+    """
+    one_byte = rb"|[" + re.escape(opcodes) + rb"]" if opcodes else b""
     found: set[int] = set()
-    for match in _OPCODES.finditer(page):
+    for match in re.finditer(_OPCODES + one_byte, page, re.DOTALL):
         found.update(_starts(page, match.start()))
     found.update(start for start in _starts(page, len(page)) if start < len(page))
     return tuple(sorted(found))
@@ -93,16 +75,15 @@ def _starts(page: bytes, opcode: int) -> Iterator[int]:
     if start and page[start - 1] in _REX:
         start -= 1
         yield start
-    while start and page[start - 1] in _PREFIXES and opcode - start < LONGEST - 1:
+    while start and page[start - 1] in PREFIXES and opcode - start < LONGEST - 1:
         start -= 1
         yield start
 
 
 def decode(code: bytes) -> Watched | None:
     """The instruction, if it is one of those; None also where bytes are missing."""
-    start = 0
-    while start < len(code) and code[start] in _PREFIXES:
-        start += 1
+    start = prefix_length(code)
+    narrow = OPERAND_SIZE in code[:start]
     rex = 0
     if start < len(code) and code[start] in _REX:
         rex = code[start]
@@ -110,6 +91,8 @@ def decode(code: bytes) -> Watched | None:
     opcode, operand = code[start : start + 1], code[start + 1 : start + 2]
     if opcode == b"\xcf":
         return Watched(Operation.IRETQ, start + 1) if rex & _REX_W else None
+    if opcode in _ONE_BYTE:
+        return Watched(_ONE_BYTE[opcode], start + 1, wide=bool(rex & _REX_W) or not narrow)
     if not operand:
         return None
     if opcode == b"\xff":
@@ -117,7 +100,8 @@ def decode(code: bytes) -> Watched | None:
             return None
         return Watched(Operation.BRANCH, start + 2, _register(operand[0], rex))
     if opcode == b"\x8e" and operand[0] >> 3 & 7 == _TO_SS:
-        return Watched(Operation.MOV_TO_SS, start + 2)
+        register = _register(operand[0], rex) if operand[0] >= _IN_REGISTER else ""
+        return Watched(Operation.MOV_TO_SS, start + 2, register)
     if opcode != b"\x0f":
         return None
     if operand == b"\x30":
@@ -128,9 +112,9 @@ def decode(code: bytes) -> Watched | None:
     if operand == b"\x01" and modrm >> 3 & 7 == 7 and modrm < _IN_REGISTER:
         return Watched(Operation.INVLPG, start + 3)
     # SDM vol. 2, MOV to control registers: the mod field is ignored. With REX.R it is CR8, or none.
-    if operand != b"\x22" or modrm >> 3 & 7 not in _MOVES or rex & 4:
+    if operand != b"\x22" or modrm >> 3 & 7 not in MOVES or rex & 4:
         return None
-    return Watched(_MOVES[modrm >> 3 & 7], start + 3, _register(modrm, rex))
+    return Watched(MOVES[modrm >> 3 & 7], start + 3, _register(modrm, rex))
 
 
 def _register(modrm: int, rex: int) -> str:
