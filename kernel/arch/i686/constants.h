@@ -1,10 +1,8 @@
-/* What assembly and C++ share, and protocol.toml does not have. */
+/* What assembly and C++ share: the protocol's constants, and what protocol.toml does not have. */
 
-/* The kernel's own segment selectors. */
-#define SELECTOR_KERNEL_CODE 0x08
-#define SELECTOR_KERNEL_DATA 0x10
-#define SELECTOR_USER_CODE 0x1B
-#define SELECTOR_USER_DATA 0x23
+#include "protocol.h"
+
+/* The kernel's own segment selectors, but for those that the protocol names. */
 #define SELECTOR_MAIN_TASK 0x28
 #define SELECTOR_DOUBLE_FAULT_TASK 0x30
 
@@ -51,4 +49,5 @@
 #define EFLAGS_INTERRUPT 0x00000200
 #define EFLAGS_DIRECTION 0x00000400
 #define EFLAGS_OVERFLOW 0x00000800
+#define EFLAGS_NESTED_TASK 0x00004000
 #define EFLAGS_ALIGNMENT_CHECK 0x00040000

@@ -32,6 +32,8 @@ constexpr std::uint32_t is_32_bit = 1 << 14;
 constexpr std::uint32_t in_pages = 1 << 15;
 } // namespace segment
 
+constexpr std::uint64_t present_flag = std::uint64_t{segment::present} << 40; // of a descriptor
+
 // Bits 40 to 47 of a gate (SDM vol. 3, 6.11).
 namespace gate {
 constexpr std::uint32_t task = 0x05;
@@ -75,10 +77,13 @@ constinit std::uint64_t descriptor_table[protocol::selector_beyond / sizeof(std:
     0, // the main task
     0, // the double fault's
     0, // the task that is too short
-    make_flat(segment::data | segment::writable) & ~(std::uint64_t{segment::present} << 40),
+    make_flat(segment::data | segment::writable) & ~present_flag,
     0, // the segment that programs describe
+    make_flat(segment::code) & ~present_flag,
+    make_flat(segment::data | segment::writable | segment::ring3) & ~present_flag,
 };
 static_assert(protocol::selector_absent == 8 * sizeof(std::uint64_t));
+static_assert(protocol::selector_absent_code == 10 * sizeof(std::uint64_t));
 }
 
 namespace {

@@ -38,13 +38,12 @@ void handle(FaultFrame& frame) {
                                                          .edi = frame.edi},
                                            .eflags = frame.eflags}))
         return;
-    const auto vector = static_cast<protocol::exception>(frame.vector);
     const bool from_user = (frame.cs & requested_privilege) != 0;
     // Without a change of privilege ESP is not pushed: it is where the frame begins.
     const std::uint32_t esp = from_user ? frame.esp : reinterpret_cast<std::uint32_t>(&frame.esp);
-    report_fault({.vector = vector,
+    report_fault({.vector = static_cast<protocol::exception>(frame.vector),
                   .error_code = frame.error_code,
-                  .cr2 = vector == protocol::exception::page_fault ? frame.cr2 : 0,
+                  .cr2 = frame.cr2,
                   .eip = frame.eip,
                   .esp = esp,
                   .cpl = static_cast<std::uint8_t>(frame.cs & requested_privilege),

@@ -31,6 +31,8 @@ constexpr std::uint32_t is_32_bit = 1 << 14;
 constexpr std::uint32_t in_pages = 1 << 15;
 } // namespace segment
 
+constexpr std::uint64_t present_flag = std::uint64_t{segment::present} << 40; // of a descriptor
+
 // Bits 40 to 47 of a gate (SDM vol. 3, 6.14.1). There are no task gates in long mode.
 namespace gate {
 constexpr std::uint32_t task = 0x05;
@@ -63,10 +65,13 @@ constinit std::uint64_t descriptor_table[protocol::selector_beyond / sizeof(std:
     0, // the task
     0, // its upper half
     0,
-    make_flat(segment::data | segment::writable) & ~(std::uint64_t{segment::present} << 40),
+    make_flat(segment::data | segment::writable) & ~present_flag,
     0,
+    make_flat(segment::code) & ~present_flag,
+    make_flat(segment::data | segment::writable | segment::ring3) & ~present_flag,
 };
 static_assert(protocol::selector_absent == 8 * sizeof(std::uint64_t));
+static_assert(protocol::selector_absent_code == 10 * sizeof(std::uint64_t));
 }
 
 namespace {

@@ -40,13 +40,10 @@ void handle(FaultFrame& frame) {
                                                          .edi = low(frame.rdi)},
                                            .eflags = low(frame.rflags)}))
         return;
-    const auto vector = static_cast<protocol::exception>(frame.vector);
-    const bool has_cr2 =
-        vector == protocol::exception::page_fault || vector == protocol::exception::double_fault;
     const auto cpl = static_cast<std::uint8_t>(frame.cs & requested_privilege);
-    report_fault({.vector = vector,
+    report_fault({.vector = static_cast<protocol::exception>(frame.vector),
                   .error_code = low(frame.error_code),
-                  .cr2 = has_cr2 ? frame.cr2 : 0,
+                  .cr2 = frame.cr2,
                   .eip = frame.rip,
                   .esp = frame.rsp,
                   .cpl = cpl,

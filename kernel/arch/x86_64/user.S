@@ -1,25 +1,43 @@
 # Attempts in ring 3. This page appears at area.user: nothing here may be reached by its address in
 # the kernel, nor reach the kernel but through INT.
 
+#include "constants.h"
 #include "protocol.h"
 
 .code64
 .section .user_code, "ax"
 
-# RBX: the address; RAX: the value.
-.macro user_access_attempt size, register
-.globl fault_at_user_read_\size, fault_at_user_write_\size
-fault_at_user_read_\size:
-    mov (%rbx), \register
+# Their addresses, by size, then base_register, then access_kind.
+.pushsection .rodata.user, "a"
+.balign 8
+.globl user_accesses
+user_accesses:
+.popsection
+
+# RBX or RBP: the address; or RBX: the address less RSP. RAX: the value.
+.macro user_access_attempt through, size, register, address:vararg
+.globl fault_at_user_\through\()read_\size, fault_at_user_\through\()write_\size
+fault_at_user_\through\()read_\size:
+    mov \address, \register
     jmp user_attempt_over
-fault_at_user_write_\size:
-    mov \register, (%rbx)
+fault_at_user_\through\()write_\size:
+    mov \register, \address
     jmp user_attempt_over
+.pushsection .rodata.user, "a"
+    .quad fault_at_user_\through\()read_\size, fault_at_user_\through\()write_\size
+.popsection
 .endm
 
-user_access_attempt 1, %al
-user_access_attempt 2, %ax
-user_access_attempt 4, %eax
+.macro user_access_attempts size, register
+user_access_attempt , \size, \register, (%rbx)
+user_access_attempt stack_, \size, \register, (%rsp, %rbx)
+user_access_attempt frame_, \size, \register, (%rbp)
+.endm
+
+user_access_attempts 1, %al
+user_access_attempts 2, %ax
+user_access_attempts 4, %eax
+user_access_attempts 8, %rax
 
 .globl fault_at_user_call
 fault_at_user_call:
@@ -42,5 +60,23 @@ fault_at_user_privileged_gate:
 .globl fault_at_user_alignment_check
 fault_at_user_alignment_check:
     movl (%rbx), %eax
+    jmp user_attempt_over
+
+# A return to ring 0, which is none of ring 3's business. RAX: the stack pointer there; RBX: where.
+.globl fault_at_user_return_frame, fault_at_user_return_inward
+fault_at_user_return_frame:
+    push $SELECTOR_KERNEL_DATA
+    push %rax
+    push $EFLAGS_CLEAR
+    push $SELECTOR_KERNEL_CODE
+    push %rbx
+fault_at_user_return_inward:
+    iretq
+    jmp user_attempt_over
+
+# RSP is not canonical.
+.globl fault_at_user_push
+fault_at_user_push:
+    pushq %rax
     jmp user_attempt_over
 .section .note.GNU-stack, "", @progbits
