@@ -93,6 +93,10 @@ def raise_exception(performance: Performance, operation: Raise) -> None:
     if cause == "return_inward" and _frame_faults(performance):
         return None
     vector, error_code = raised[cause]
+    if cause == "return_absent_stack":
+        # Volume 2 says both: #SS in what IRET does, #NP in the list of its exceptions.
+        permitted = (vector, "segment_not_present")
+        vector = performance.decide(rules.RAISED[cause], permitted)
     rule = (rules.RAISED_IN_64_BIT_MODE if setting.long_mode else rules.RAISED)[cause]
     return faulted(performance, Fault(vector, rule, error_code), _place(setting, cause))
 
