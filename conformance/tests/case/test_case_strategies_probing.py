@@ -470,7 +470,8 @@ def test_an_access_nowhere_shrinks_to_a_simple_one() -> None:
     found: Case = reach(fault_cases(image=LONG_IMAGE), condition, shrink=True)
     found = reduce_case(found, condition)
     (probe,) = found.program.operations
-    assert probe == Probe(1 << 47, through="stack")
+    nowhere = PROTOCOL.images["x86_64"].constants["nowhere"]
+    assert probe == Probe(nowhere, through="stack")
 
 
 def test_a_guard_page_case_shrinks_to_one_stack() -> None:
