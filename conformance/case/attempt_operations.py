@@ -15,11 +15,13 @@ class Probe(Operation):
     """Access `address` once.
 
     Attributes:
-        address: linear, in the probe area, a task's stack or the kernel's first page.
+        address: linear, in the probe area, a task's stack or the kernel's first page; in x86_64
+            also any that is not canonical.
         access: `read`, `write` or `execute`.
-        size: bytes: 1, 2 or 4.
+        size: bytes: 1, 2 or 4; in x86_64 also 8.
         ring: 0 or 3.
         alignment_check: EFLAGS.AC during the access; in ring 0 it lifts SMAP.
+        through: the base register of the address: `plain`; `stack` or `frame`, which are in SS.
     """
 
     name: ClassVar[str] = "probe"
@@ -28,6 +30,7 @@ class Probe(Operation):
     size: int = 4
     ring: int = 0
     alignment_check: bool = False
+    through: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)

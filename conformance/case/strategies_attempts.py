@@ -48,6 +48,7 @@ class Access:
     ring: int
     alignment_check: bool
     kernel: bool = False
+    through: str = "plain"
 
     def operations(self, space: ProbeSpace) -> Iterator[Operation]:
         """The access."""
@@ -62,7 +63,44 @@ class Access:
             pages = self.page if address in space.large else self.page == _NEXT
             address += pages * PAGE
         address += self.offset
-        yield Probe(address, self.access, self.size, ring, self.alignment_check)
+        yield _probe(space, address, self, ring)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessNowhere:
+    """Access an address that is not canonical; where there are none, a mapped page.
+
+    Attributes:
+        address: in 64-bit mode.
+    """
+
+    address: int
+    access: str
+    size: int
+    ring: int
+    alignment_check: bool
+    through: str
+
+    def operations(self, space: ProbeSpace) -> Iterator[Operation]:
+        """The access."""
+        address = self.address if _is_long(space) else space.mapped(0)
+        yield _probe(space, address, self, self.ring)
+
+
+def _probe(space: ProbeSpace, address: int, access: Access | AccessNowhere, ring: int) -> Probe:
+    """The access, as it can be made on the machine: only 64-bit mode has accesses of 8 bytes."""
+    return Probe(
+        address,
+        access.access,
+        access.size if access.size < _LONG or _is_long(space) else _LONG // 2,
+        ring,
+        access.alignment_check,
+        "plain" if access.access == "execute" else access.through,
+    )
+
+
+def _is_long(space: ProbeSpace) -> bool:
+    return space.machine.paging == "4-level"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +154,21 @@ class SegmentAccess:
 
 _ACCESSES: Final = st.sampled_from(("read", "write", "execute"))
 _DATA: Final = st.sampled_from(("read", "write"))
+_LONG: Final = 8
 _SIZES: Final = st.sampled_from((4, 2, 1))
+_PROBE_SIZES: Final = st.sampled_from((4, 2, 1, _LONG))
+_THROUGH: Final = st.sampled_from(("plain", "plain", "plain", "stack", "frame"))
+_FIRST_NOWHERE: Final = 1 << 47
+_LAST_NOWHERE: Final = (1 << 64) - (1 << 47) - 1
+"""What is not canonical (SDM vol. 1, 3.3.7.1)."""
+
+_NOWHERE: Final = st.one_of(
+    st.just(PROTOCOL.images["x86_64"].constants["nowhere"]),
+    st.sampled_from((_FIRST_NOWHERE, _LAST_NOWHERE, 1 << 63, (1 << 63) - 1)),
+    # The first bytes count, of what ends at a canonical address.
+    st.integers(1, _LONG).map(lambda below: _LAST_NOWHERE + 1 - below),
+    st.integers(_FIRST_NOWHERE, _LAST_NOWHERE),
+)
 _PLACES: Final = st.one_of(
     st.just(0),
     st.integers(0, 4).map(lambda bytes_before_end: PAGE - bytes_before_end),
@@ -132,10 +184,20 @@ accesses: Final[SearchStrategy[Access]] = st.builds(
     st.integers(0, ARENA_PAGES - 1),
     _PLACES,
     _ACCESSES,
-    _SIZES,
+    _PROBE_SIZES,
     st.sampled_from((0, 3)),
     _BOOLEANS,
     _RARELY,
+    _THROUGH,
+)
+_accesses_nowhere: SearchStrategy[Seed] = st.builds(
+    AccessNowhere,
+    _NOWHERE,
+    _ACCESSES,
+    _PROBE_SIZES,
+    st.sampled_from((0, 3)),
+    _BOOLEANS,
+    st.sampled_from(("plain", "stack", "frame")),
 )
 _segments: SearchStrategy[Seed] = st.builds(
     SegmentAccess,
@@ -156,6 +218,7 @@ _causes = st.sampled_from(
 attempt_seeds: Final[SearchStrategy[Seed]] = st.one_of(
     # A branch that is listed more than once is drawn more often.
     *[accesses] * 6,
+    *[_accesses_nowhere] * 2,
     *[_segments] * 3,
     *[st.builds(Plain, st.builds(Raise, _causes))] * 3,
     *[st.builds(Plain, st.builds(Interrupt, st.sampled_from(VECTORS)))] * 2,

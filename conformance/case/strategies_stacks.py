@@ -66,6 +66,7 @@ class _Probe:
     size: int
     ring: int
     alignment_check: bool
+    through: str
 
 
 _Seed = Operation | _FreeEarlier | _FreeAddress | _Overflow | _Probe
@@ -74,6 +75,7 @@ _WHICH: Final = st.integers(0, 7)
 _STACK: Final = st.one_of(st.integers(0, 3), st.integers(-2, -1), st.integers(0, _MOST))
 _ACCESSES: Final = st.sampled_from(("read", "write", "read", "write", "execute"))
 _SIZES: Final = st.sampled_from((4, 2, 1))
+_THROUGH: Final = st.sampled_from(("plain", "plain", "stack", "frame"))
 _RINGS: Final = st.sampled_from((0, 0, 0, 3))
 _BOOLEANS: Final = st.sampled_from((False, True))
 
@@ -114,7 +116,7 @@ _overflow: SearchStrategy[_Seed] = st.one_of(
     st.builds(_Overflow, _WHICH, st.just("recursion"), _LOCALS),
 )
 _probe: SearchStrategy[_Seed] = st.builds(
-    _Probe, _STACK, _DISTANCES, _ACCESSES, _SIZES, _RINGS, _BOOLEANS
+    _Probe, _STACK, _DISTANCES, _ACCESSES, _SIZES, _RINGS, _BOOLEANS, _THROUGH
 )
 _seeds: SearchStrategy[_Seed] = st.one_of(
     # A branch that is listed more than once is drawn more often.
@@ -167,9 +169,10 @@ def _resolve(seeds: Iterable[_Seed], stacks: int, area: int) -> tuple[Operation,
                 operation = StackFreeAddress(area + _offset(stack, stacks, distance))
             case _Overflow(which, how, size):
                 operation = Overflow(_earlier(allocations, which), how, size)
-            case _Probe(stack, distance, access, size, ring, alignment_check):
+            case _Probe(stack, distance, access, size, ring, alignment_check, through):
                 address = area + _offset(stack, stacks, distance)
-                operation = Probe(address, access, size, ring, alignment_check)
+                base = "plain" if access == "execute" else through
+                operation = Probe(address, access, size, ring, alignment_check, base)
                 if _reads_what_was_there(operation):
                     operations.append(replace(operation, access="write"))
             case _:

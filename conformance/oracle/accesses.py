@@ -32,7 +32,7 @@ class Fault:
         vector: the protocol's name of the exception.
         rule: what decides it.
         error_code: 0 where there is none.
-        cr2: of a page fault.
+        cr2: of a page fault, or a double fault that one led to; otherwise what it was: 0.
     """
 
     vector: str

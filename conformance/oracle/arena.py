@@ -11,7 +11,7 @@ __all__ = ["RETURN", "Arena", "written"]
 
 RETURN: Final = 0xC3
 _PREFIXES: Final = (0x26, 0x2E, 0x36, 0x3E)
-_WRITTEN: Final = bytes((0x2E, 0x2E, 0x2E, RETURN))
+_WRITTEN: Final = bytes((*[0x2E] * 7, RETURN))
 
 
 def written(size: int) -> bytes:

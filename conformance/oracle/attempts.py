@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from conformance.case.attempt_operations import Interrupt, Probe, Raise, Segment
+from conformance.case.attempt_operations import Probe, Segment
 from conformance.case.paging_operations import Control
 from conformance.oracle import rules
 from conformance.oracle.accesses import Fault, Reached, reach
@@ -17,76 +17,40 @@ from conformance.oracle.control import (
     is_bad_pdpte,
     pdptes_in_memory,
 )
-from conformance.oracle.delivery import Place, attempted, deliver, probe_place, user_place
+from conformance.oracle.delivery import Place, attempted, faulted, probe_place, user_place
 from conformance.oracle.execution import execute
 from conformance.oracle.expectation import Rule
 from conformance.oracle.paging_operations import has_large_page
-from conformance.oracle.setting import ARENA_SIZE
+from conformance.oracle.setting import ARENA_SIZE, is_canonical
 from conformance.oracle.translation import Access
 from conformance.oracle.worlds import Performance
-from conformance.protocol import PROTOCOL
 
 __all__ = [
     "access_memory",
     "access_segment",
-    "interrupt",
-    "raise_exception",
     "reload",
     "write_control",
 ]
 
 _SIZES: Final = (1, 2, 4)
+_LONG_SIZES: Final = (*_SIZES, 8)
 _GIB_4: Final = 1 << 32
-
-
-def _in_idt(vector: str) -> int:
-    """An error code that names an IDT entry (6.13)."""
-    return PROTOCOL.constants[vector] << 3 | 1 << 1
-
-
-# By cause: the exception, and the error code: a selector, an IDT entry, or 0. EXT is 0 in each:
-# it is an instruction of the program that asks for the gate or the segment (6.13).
-_RAISED: Final = {
-    "divide_error": ("divide_error", 0),
-    "debug": ("debug", 0),
-    "breakpoint": ("breakpoint", 0),
-    "overflow": ("overflow", 0),
-    "bound_range": ("bound_range", 0),
-    "invalid_opcode": ("invalid_opcode", 0),
-    "device_not_available": ("device_not_available", 0),
-    "double_fault": ("double_fault", 0),
-    "short_task": ("invalid_tss", PROTOCOL.constants["selector_short_task"]),
-    "absent_gate": ("segment_not_present", _in_idt("vector_absent")),
-    "gate_beyond_limit": ("general_protection", _in_idt("vector_beyond")),
-    "absent_segment": ("segment_not_present", PROTOCOL.constants["selector_absent"]),
-    "absent_stack": ("stack_segment", PROTOCOL.constants["selector_absent"]),
-    "selector_beyond_limit": ("general_protection", PROTOCOL.constants["selector_beyond"]),
-    "reserved_control_bit": ("general_protection", 0),
-    "privileged_instruction": ("general_protection", 0),
-    "privileged_gate": ("general_protection", 13 << 3 | 1 << 1),
-    "alignment_check": ("alignment_check", 0),
-}
-# Where 64-bit mode is different: it has no INTO and no BOUND, and no task gates (6.14.1).
-_RAISED_IN_64_BIT_MODE: Final = _RAISED | {
-    "overflow": ("invalid_opcode", 0),
-    "bound_range": ("invalid_opcode", 0),
-    "short_task": ("general_protection", _in_idt("vector_short_task")),
-}
-_IN_RING_3: Final = ("privileged_instruction", "privileged_gate", "alignment_check")
-# Vectors that have an error code, which INT n would not push.
-_NO_SOFTWARE_INTERRUPT: Final = (8, 10, 11, 12, 13, 14, 17, 21)
 
 
 def access_memory(performance: Performance, operation: Probe) -> None:
     """`probe`."""
     setting = performance.world.setting
     address, size, user = operation.address, operation.size, operation.ring == 3
-    if size not in _SIZES:
+    if operation.access == "execute" and operation.through != "plain":
+        return performance.reject("bad_value")
+    if size not in (_LONG_SIZES if setting.long_mode else _SIZES):
         return performance.reject("bad_size")
     if operation.ring not in (0, 3):
         return performance.reject("bad_ring")
+    nowhere = setting.long_mode and not is_canonical(address)
     reachable = (
-        setting.is_probeable(address, size)
+        nowhere
+        or setting.is_probeable(address, size)
         or (operation.access != "execute" and setting.is_stack(address, size))
         or ((user or operation.access == "read") and setting.is_kernel(address, size))
     )
@@ -99,13 +63,18 @@ def access_memory(performance: Performance, operation: Probe) -> None:
         call = place(setting, "fault_at_user_call" if user else "fault_at_call")
         push = Access("write", user, operation.alignment_check)
         pushed = reach(performance, push, call.esp - setting.word, setting.word)
+        if nowhere:
+            return faulted(performance, _called_nowhere(performance, pushed), call)
         if isinstance(pushed, Fault):
             return _attempt(performance, push, pushed, call)
         # The call has pushed its return address by the time of the fetch.
         at = replace(call, eip=address, esp=call.esp - setting.word)
         return _attempt(performance, access, execute(performance, access, address), at)
     prefix = "fault_at_user_" if user else "fault_at_"
-    at = place(setting, f"{prefix}{operation.access}_{size}")
+    through = "" if operation.through == "plain" else f"{operation.through}_"
+    at = place(setting, f"{prefix}{through}{operation.access}_{size}")
+    if nowhere:
+        return faulted(performance, _accessed_nowhere(operation), at)
     return _attempt(performance, access, reach(performance, access, address, size), at)
 
 
@@ -136,35 +105,11 @@ def access_segment(performance: Performance, operation: Segment) -> None:
     return _attempt(performance, access, reach(performance, access, linear, size), at)
 
 
-def raise_exception(performance: Performance, operation: Raise) -> None:
-    """`raise`."""
-    world, cause = performance.world, operation.cause
-    in_64_bit_mode = world.setting.long_mode
-    vector, error_code = (_RAISED_IN_64_BIT_MODE if in_64_bit_mode else _RAISED)[cause]
-    rule = (rules.RAISED_IN_64_BIT_MODE if in_64_bit_mode else rules.RAISED)[cause]
-    cr2 = world.cr2 if vector == "double_fault" else 0
-    if cause in _IN_RING_3:
-        at = user_place(world.setting, f"fault_at_user_{cause}")
-    else:
-        at = probe_place(world.setting, f"fault_at_raise_{cause}")
-    _faults(performance, Fault(vector, rule, error_code, cr2), at)
-
-
-def interrupt(performance: Performance, operation: Interrupt) -> None:
-    """`interrupt`."""
-    vector = operation.vector
-    if vector >= 32 or vector in _NO_SOFTWARE_INTERRUPT:
-        return performance.reject("bad_vector")
-    name = PROTOCOL.enums["exception"][vector]
-    at = probe_place(performance.world.setting, f"fault_at_interrupt_{vector}")
-    return _faults(performance, Fault(name, rules.SOFTWARE_INTERRUPT), at)
-
-
 def reload(performance: Performance) -> None:
     """`reload`, and the end of `control`: MOV CR3, which loads the PDPTE registers (4.4.1)."""
     rule = _load_pdptes(performance)
     if isinstance(rule, Fault):
-        return _faults(performance, rule, probe_place(performance.world.setting, "fault_at_reload"))
+        return faulted(performance, rule, probe_place(performance.world.setting, "fault_at_reload"))
     performance.world.caches.flush()
     return attempted(performance, "done", rule)
 
@@ -187,17 +132,36 @@ def write_control(performance: Performance, operation: Control) -> None:
         rule = _load_pdptes(performance)
         if isinstance(rule, Fault):
             at = probe_place(world.setting, "fault_at_control_cr4")
-            return _faults(performance, rule, at)
+            return faulted(performance, rule, at)
     world.control = world.control.with_bit(bit, operation.value)
     if changes and bit == "supervisor_execution" and operation.value:
         world.caches.flush()
     return reload(performance)
 
 
+def _accessed_nowhere(operation: Probe) -> Fault:
+    """A data access at an address that is not canonical: SS has an exception of its own (6.15)."""
+    if operation.through == "plain":
+        return Fault("general_protection", rules.NOWHERE)
+    return Fault("stack_segment", rules.NOWHERE_ON_STACK)
+
+
+def _called_nowhere(performance: Performance, pushed: Reached | Fault) -> Fault:
+    """A near CALL to an address that is not canonical: its target is checked first.
+
+    In 64-bit mode the manual only lists the exception: what comes first where the push faults as
+    well is open.
+    """
+    fault = Fault("general_protection", rules.CALL_TO_NOWHERE)
+    if isinstance(pushed, Fault):
+        return performance.decide(rules.ORDER_IN_A_CALL, (fault, pushed))
+    return fault
+
+
 def _attempt(performance: Performance, access: Access, outcome: Reached | Fault, at: Place) -> None:
     """Tell what came of an access, and do it if it was allowed."""
     if isinstance(outcome, Fault):
-        return _faults(performance, outcome, at)
+        return faulted(performance, outcome, at)
     world = performance.world
     offsets = [physical - world.setting.arena for physical in outcome.physical]
     in_arena = all(0 <= offset < ARENA_SIZE for offset in offsets)
@@ -209,10 +173,6 @@ def _attempt(performance: Performance, access: Access, outcome: Reached | Fault,
         for offset, byte in zip(offsets, written(len(offsets)), strict=True):
             world.arena.write(offset, byte)
     return attempted(performance, "done", outcome.rule, value)
-
-
-def _faults(performance: Performance, fault: Fault, at: Place) -> None:
-    attempted(performance, "faulted", deliver(performance, fault, at))
 
 
 def _beyond_limit(performance: Performance, operation: Segment) -> Rule | None:

@@ -12,7 +12,15 @@ from conformance.oracle.translation import Access, right, walk
 from conformance.oracle.worlds import Performance, World
 from conformance.protocol import PROTOCOL
 
-__all__ = ["Place", "attempted", "deliver", "kernel_may_write", "probe_place", "user_place"]
+__all__ = [
+    "Place",
+    "attempted",
+    "deliver",
+    "faulted",
+    "kernel_may_write",
+    "probe_place",
+    "user_place",
+]
 
 _SUPERVISOR_WRITE = Access("write")
 _INTERRUPT_STACKS = ("double_fault", "page_fault", "nmi")
@@ -65,13 +73,11 @@ def deliver(performance: Performance, fault: Fault, place: Place) -> Rule:
         if fault.vector == "page_fault":
             # A page fault while one is delivered (table 6-5). Each of them has written CR2.
             latest_first = list(dict.fromkeys(reversed(page_faults)))
-            world.cr2 = performance.decide(rules.DOUBLE_FAULT_CR2, latest_first)
-            fault = Fault("double_fault", rules.PAGE_FAULT_TWICE, cr2=world.cr2)
+            cr2 = performance.decide(rules.DOUBLE_FAULT_CR2, latest_first)
+            fault = Fault("double_fault", rules.PAGE_FAULT_TWICE, cr2=cr2)
             break
         # Any other exception is forgotten: the instruction will raise it again.
         fault = Fault("page_fault", rules.NOT_PRESENT, _PUSH_NOT_PRESENT, missing)
-    if fault.vector == "page_fault":
-        world.cr2 = fault.cr2
     kind, number = _stack(world.setting, place.esp)
     performance.show(
         "fault",
@@ -96,6 +102,11 @@ def attempted(performance: Performance, outcome: str, rule: Rule, value: int = 0
     """The attempt is over."""
     code = PROTOCOL.code("attempt", outcome)
     performance.show("attempted", rule, outcome=code, value=value)
+
+
+def faulted(performance: Performance, fault: Fault, place: Place) -> None:
+    """The attempt ends with an exception."""
+    attempted(performance, "faulted", deliver(performance, fault, place))
 
 
 def _failing_push(world: World, fault: Fault, place: Place) -> int | None:

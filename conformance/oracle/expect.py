@@ -38,8 +38,6 @@ from conformance.oracle.allocator import FrameAllocator
 from conformance.oracle.attempts import (
     access_memory,
     access_segment,
-    interrupt,
-    raise_exception,
     reload,
     write_control,
 )
@@ -62,6 +60,7 @@ from conformance.oracle.paging_operations import (
     unmap_page,
     write_entry,
 )
+from conformance.oracle.raises import interrupt, raise_exception
 from conformance.oracle.scheduler import RunOver
 from conformance.oracle.setting import Setting
 from conformance.oracle.stacks import StackPool, stack_rejected

@@ -15,6 +15,10 @@ def _sdm(name: str, section: str, *, sweeping: bool = False) -> Rule:
     return Rule(name, f"SDM vol. 3, {section}", sweeping)
 
 
+def _iret(name: str) -> Rule:
+    return Rule(f"IRET: {name}", "SDM vol. 2, IRET")
+
+
 # Translations and rights.
 NOT_PRESENT: Final = _sdm("entry not present", "4.7")
 RESERVED_BIT: Final = _sdm("reserved bit set in an entry", "4.7")
@@ -26,6 +30,14 @@ SMAP: Final = _sdm("SMAP", "4.6.1")
 PERMITTED: Final = _sdm("access permitted", "4.6.1")
 WRITE_PROTECT_OFF: Final = _sdm("CR0.WP clear", "4.6.1")
 SMAP_LIFTED: Final = _sdm("EFLAGS.AC lifts SMAP", "4.6.1")
+NOWHERE: Final = _sdm("address that is not canonical", "6.15, #GP")
+NOWHERE_ON_STACK: Final = _sdm("address that is not canonical, in SS", "6.15, #SS")
+CALL_TO_NOWHERE: Final = Rule(
+    "target of a near CALL is not canonical", "SDM vol. 2, CALL", sweeping=True
+)
+RETURN_TO_NOWHERE: Final = Rule(
+    "target of an IRETQ is not canonical", "SDM vol. 2, IRET", sweeping=True
+)
 FLAGS: Final = _sdm("accessed and dirty flags", "4.8")
 
 # The registers of PAE paging.
@@ -46,6 +58,7 @@ FLAGS_OF_FIRST_PAGE: Final = _sdm("flags of the first page when the second one f
 FLAGS_OF_STALE: Final = _sdm("flags where a cached translation may be used", "4.8")
 ABSENT_PDPTE: Final = _sdm("reserved bits of absent PDPTEs", "4.4.1, footnote 1")
 DOUBLE_FAULT_CR2: Final = _sdm("CR2 of several page faults", "6.15, #PF")
+ORDER_IN_A_CALL: Final = Rule("order of a near CALL's checks", "SDM vol. 2, CALL")
 LIMIT_OF_4_GIB: Final = _sdm("segment limit at 4 GiB", "5.3")
 
 # Segments, gates, and exceptions on purpose.
@@ -76,6 +89,17 @@ RAISED: Final = {
     "privileged_instruction": _sdm("privileged instruction", "6.15, #GP"),
     "privileged_gate": _sdm("gate privilege", "6.12.1.1"),
     "alignment_check": _sdm("alignment check", "6.15, #AC"),
+    "return_null_code": _iret("null code segment"),
+    "return_code_beyond": _iret("code selector beyond the GDT's limit"),
+    "return_data_as_code": _iret("data segment as code segment"),
+    "return_absent_code": _iret("absent code segment"),
+    "return_code_privilege": _iret("privilege of the code segment"),
+    "return_null_stack": _iret("null stack segment"),
+    "return_stack_privilege": _iret("privilege of the stack segment"),
+    "return_code_as_stack": _iret("code segment as stack segment"),
+    "return_absent_stack": _iret("absent stack segment"),
+    "return_inward": _iret("inner level"),
+    "return_nested_task": _iret("nested task that is none"),
 }
 """By the protocol's `raise_cause`."""
 
@@ -88,5 +112,9 @@ RAISED_IN_64_BIT_MODE: Final = RAISED | {
     "absent_gate": IDT_ENTRY_IN_64_BIT_MODE,
     "gate_beyond_limit": IDT_ENTRY_IN_64_BIT_MODE,
     "privileged_gate": IDT_ENTRY_IN_64_BIT_MODE,
+    "return_nested_task": _iret("nested task in 64-bit mode"),
+    "return_nowhere": RETURN_TO_NOWHERE,
+    "return_user_nowhere": RETURN_TO_NOWHERE,
+    "push_nowhere": NOWHERE_ON_STACK,
 }
 """The same, where 64-bit mode is different."""

@@ -22,6 +22,7 @@ __all__ = [
     "USER",
     "Setting",
     "in_probe_area",
+    "is_canonical",
 ]
 
 PAGE: Final = PROTOCOL.constants["frame_size"]
@@ -165,6 +166,11 @@ def _symbol(symbols: Mapping[str, int], name: str) -> int:
         raise ImageError(
             f"the kernel has no symbol {name!r}: was it built from other sources?"
         ) from None
+
+
+def is_canonical(address: int) -> bool:
+    """Bits 63 to 47 of a linear address are all equal (SDM vol. 1, 3.3.7.1)."""
+    return address >> 47 in (0, (1 << 17) - 1)
 
 
 def in_probe_area(address: int) -> bool:

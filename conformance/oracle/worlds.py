@@ -31,11 +31,10 @@ class World:
     Attributes:
         setting: of the run.
         structures, control, caches, arena: the state.
-        cr2: the linear address of the last page fault; 0 after a reset.
         task_stacks: the stacks that belong to tasks; the same in every world.
     """
 
-    __slots__ = ("arena", "caches", "control", "cr2", "setting", "structures", "task_stacks")
+    __slots__ = ("arena", "caches", "control", "setting", "structures", "task_stacks")
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -43,13 +42,12 @@ class World:
         self.control = ControlRegisters.initial(setting, self.structures)
         self.caches = TranslationCaches()
         self.arena = Arena()
-        self.cr2 = 0
         self.task_stacks: frozenset[int] = frozenset()
 
     def copy(self) -> World:
         """The same, to be changed by itself."""
         twin = object.__new__(World)
-        twin.setting, twin.control, twin.cr2 = self.setting, self.control, self.cr2
+        twin.setting, twin.control = self.setting, self.control
         twin.structures = self.structures.copy()
         twin.caches = self.caches.copy()
         twin.arena = self.arena.copy()
@@ -65,7 +63,7 @@ class World:
     def key(self) -> tuple[object, ...]:
         """Worlds with one key have one future."""
         caches, structures = self.caches.key(), self.structures.key()
-        return self.control, self.cr2, structures, caches, self.arena.key()
+        return self.control, structures, caches, self.arena.key()
 
 
 class Performance:

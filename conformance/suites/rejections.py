@@ -10,6 +10,7 @@ from conformance import (
     Operation,
     Probe,
     Protect,
+    Raise,
     ReadEntry,
     Rights,
     Segment,
@@ -49,6 +50,10 @@ REJECTED: dict[str, tuple[Operation, ...]] = {
         Invalidate(PROBE + (1 << 32)),
         Probe(PROBE + (1 << 32)),
         Probe(PROTOCOL.area["stacks"] + PAGE + (1 << 32)),
+        # The last canonical address of the lower half, whatever follows it, and the first that is
+        # not: only 64-bit mode has those.
+        Probe((1 << 47) - 1, size=4),
+        Probe(1 << 47),
         Segment("fs", 0, base=_END - 2),
         Segment("fs", _KERNEL),
     ),
@@ -70,12 +75,17 @@ REJECTED: dict[str, tuple[Operation, ...]] = {
         for bit in (7, 12, 21, 36, 40)
         for clear, changed in ((1 << bit, 0), (0, 1 << bit))
     ),
-    "bad_size": (Probe(PROBE, size=3), Probe(PROBE, size=0), Segment("fs", PROBE, size=8)),
+    "bad_size": (
+        *(Probe(PROBE, size=size) for size in (3, 0, 8, 16)),
+        Segment("fs", PROBE, size=8),
+    ),
     "bad_ring": (Probe(PROBE, ring=1), Probe(PROBE, ring=255)),
     "bad_value": (
         Map(PROBE, rights=Rights.NO_EXECUTE),
         Protect(PROBE, Rights.LARGE_PAGE),
         Segment("fs", PROBE, access="execute"),
+        Probe(PROBE, "execute", through="stack"),
+        Probe(PROBE, "execute", through="frame"),
     ),
     "bad_vector": (*(Interrupt(vector) for vector in (8, *range(10, 15), 17, 21, 32, 255)),),
     "bad_segment": (
@@ -87,6 +97,9 @@ REJECTED: dict[str, tuple[Operation, ...]] = {
     "no_feature": (
         Map(PROBE, rights=Rights.LARGE_PAGE),
         *(Control(bit, value=True) for bit in PROTOCOL.enums["control_bit"].values()),
+        Raise("return_nowhere"),
+        Raise("return_user_nowhere"),
+        Raise("push_nowhere"),
     ),
     "already_mapped": (
         Map(PROBE),

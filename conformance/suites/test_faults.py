@@ -34,6 +34,7 @@ from conformance.case.strategies_attempts import VECTORS
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
+from conformance.suites.addresses import THROUGH, accesses_nowhere, accesses_through
 from conformance.suites.directed import (
     I686_MACHINES,
     MACHINES,
@@ -56,6 +57,7 @@ from conformance.suites.segments import (
     accesses_through_a_flat_stack_segment,
 )
 
+LONG_MACHINES = [machine for machine in MACHINES if machine.paging == "4-level"]
 PAE_MACHINES = [machine for machine in I686_MACHINES if machine.paging == "pae"]
 
 HANGS = "reserved_control_bit"
@@ -293,6 +295,25 @@ def test_one_frame_at_two_addresses(
         *accesses(PROBE + SLOT + PAGE + 64 - below),
     ]
     differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("through", THROUGH)
+@on_every_machine
+def test_base_register(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, through: str
+) -> None:
+    """Accesses through a plain register, the stack pointer and the frame pointer; 8 bytes, too."""
+    operations = accesses_through(machine, through)
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("access", PROTOCOL.enums["access_kind"].values())
+@pytest.mark.parametrize("machine", LONG_MACHINES, ids=machine_name)
+def test_address_that_is_not_canonical(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, access: str
+) -> None:
+    """#GP at the instruction, also at a CALL; #SS through the stack and frame pointer (6.15)."""
+    differential_test.check(case_of(image_id, machine, accesses_nowhere(access)))
 
 
 @pytest.mark.parametrize(

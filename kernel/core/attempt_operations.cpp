@@ -6,6 +6,7 @@ namespace core {
 
 namespace operation = protocol::operation;
 using protocol::access_kind;
+using protocol::base_register;
 using protocol::control_bit;
 using protocol::exception;
 using protocol::rejection;
@@ -15,6 +16,20 @@ namespace {
 
 bool is_access_size(std::uint32_t size) {
     return size == 1 || size == 2 || size == 4;
+}
+
+// Bits 63 to 47 are all equal (SDM vol. 1, 3.3.7.1).
+bool is_canonical(LinearAddress address) {
+    constexpr std::int64_t highest = (std::int64_t{1} << 47) - 1;
+    const auto value = static_cast<std::int64_t>(address);
+    return -highest - 1 <= value && value <= highest;
+}
+
+// Whether the cause is one that only 64-bit mode has.
+bool needs_64_bit_mode(protocol::raise_cause cause) {
+    using protocol::raise_cause;
+    return cause == raise_cause::return_nowhere || cause == raise_cause::return_user_nowhere ||
+           cause == raise_cause::push_nowhere;
 }
 
 // Whether there is such a control bit in this paging mode of a processor.
@@ -87,15 +102,21 @@ Progress Interpreter::perform(const operation::control& operation) {
 }
 
 Progress Interpreter::perform(const operation::probe& operation) {
-    if (!is_known(operation.access) || operation.alignment_check > 1)
+    const bool in_64_bit_mode = m_parts.probe_area.mode() == PagingMode::four_level;
+    const bool is_call = operation.access == access_kind::execute;
+    if (!is_known(operation.access) || !is_known(operation.through) ||
+        operation.alignment_check > 1 || (is_call && operation.through != base_register::plain))
         return report_rejected(rejection::bad_value);
-    if (!is_access_size(operation.size))
+    if (!is_access_size(operation.size) && !(in_64_bit_mode && operation.size == 8))
         return report_rejected(rejection::bad_size);
     if (operation.ring != 0 && operation.ring != 3)
         return report_rejected(rejection::bad_ring);
-    const Access access{.kind = operation.access, .size = operation.size};
+    const Access access{
+        .kind = operation.access, .size = operation.size, .through = operation.through};
     const bool is_write = operation.access == access_kind::write;
-    if (!m_reach.allows_probe(operation.address, access, operation.ring) ||
+    // What is at no address can come to no harm.
+    const bool is_nowhere = in_64_bit_mode && !is_canonical(operation.address);
+    if ((!is_nowhere && !m_reach.allows_probe(operation.address, access, operation.ring)) ||
         (is_write && m_parts.stacks.touches_task(operation.address, operation.size)))
         return report_rejected(rejection::bad_address);
     Attempt attempt = m_parts.processor.access(operation.address, access, operation.ring,
@@ -131,6 +152,8 @@ Progress Interpreter::perform(const operation::segment& operation) {
 Progress Interpreter::perform(const operation::raise& operation) {
     if (!is_known(operation.cause))
         return report_rejected(rejection::bad_value);
+    if (needs_64_bit_mode(operation.cause) && m_parts.probe_area.mode() != PagingMode::four_level)
+        return report_rejected(rejection::no_feature);
     return report_attempt(m_parts.processor.raise(operation.cause));
 }
 

@@ -13,7 +13,7 @@ namespace core {
 struct FaultRecord {
     protocol::exception vector;
     std::uint32_t error_code; // 0 for vectors that have none
-    LinearAddress cr2;        // of a page fault or a double fault, else 0
+    LinearAddress cr2;        // 0 before the attempt
     LinearAddress eip;
     LinearAddress esp; // when the exception was raised
     std::uint8_t cpl;
@@ -39,7 +39,7 @@ protected:
 // How an attempt ended.
 struct Attempt {
     protocol::attempt outcome;
-    std::uint32_t value; // what a read that succeeded gave, else 0
+    std::uint64_t value; // what a read that succeeded gave, else 0
 };
 
 struct ControlRegisters {
@@ -50,7 +50,8 @@ struct ControlRegisters {
 
 struct Access {
     protocol::access_kind kind;
-    std::uint32_t size; // bytes: 1, 2 or 4
+    std::uint32_t size; // bytes: 1, 2 or 4; in 64-bit mode, 8 too
+    protocol::base_register through = protocol::base_register::plain;
 };
 
 struct SegmentDescription {

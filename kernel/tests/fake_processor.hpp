@@ -35,7 +35,8 @@ public:
     }
     core::Attempt access(core::LinearAddress address, core::Access access, std::uint32_t ring,
                          bool alignment_check) override {
-        return attempt("access", address, number(access.kind), access.size, ring, alignment_check);
+        return attempt("access", address, number(access.kind), access.size, ring, alignment_check,
+                       number(access.through));
     }
     core::Attempt access_segment(const core::SegmentDescription& segment, std::uint32_t offset,
                                  core::Access access) override {
@@ -63,7 +64,7 @@ public:
     // What the next attempt does: fault in one of these ways, or give this value.
     std::optional<core::FaultRecord> expected_fault;
     std::optional<core::FaultRecord> unexpected_fault;
-    std::uint32_t read_value = 0;
+    std::uint64_t read_value = 0;
     std::function<void(core::LinearAddress)> on_invalidate;
 
     // What happened to it. All numbers of a call are hexadecimal.

@@ -44,6 +44,8 @@ public:
         .user_stack = core::PhysicalAddress(0x107000)};
     static constexpr core::LinearRange probe_stack{0xC0103000, 0xC0104000};
     static constexpr core::LinearRange idle_stack{0xC0104000, 0xC0105000};
+    // Of x86_64, or of i686.
+    static constexpr std::size_t page_table_frames = protocol::frame_count > 1u << 20 ? 25 : 22;
     static constexpr std::size_t stack_area_size = 0x800000;
 
     // A loader that reports this map, if there is one, and this module, if there is one.
@@ -115,7 +117,8 @@ public:
         std::vector<std::uint32_t>(protocol::frame_count / 32, 0xDEADBEEF);
     std::vector<std::uint32_t> frame_owned =
         std::vector<std::uint32_t>(protocol::frame_count / 32, 0xDEADBEEF);
-    std::vector<std::uint32_t> page_tables = std::vector<std::uint32_t>(22 * 1024, 0x63);
+    std::vector<std::uint32_t> page_tables =
+        std::vector<std::uint32_t>(page_table_frames * 1024, 0x63);
     std::vector<std::uint32_t> probe_arena = std::vector<std::uint32_t>(8 * 1024, 0xDEADBEEF);
     // Too large to be filled for each machine.
     std::unique_ptr<std::byte[]> stack_area =

@@ -14,6 +14,7 @@ namespace operation = protocol::operation;
 using Fixture = tests::InterpreterFixture;
 using PaeFixture = tests::PaeInterpreterFixture;
 using protocol::access_kind;
+using protocol::base_register;
 using protocol::control_bit;
 using protocol::rejection;
 using protocol::segment_register;
@@ -25,7 +26,7 @@ using Calls = std::vector<std::string>;
 
 constexpr std::uint32_t base = 0x40000000;
 
-event::attempted done(std::uint32_t number, std::uint32_t value = 0) {
+event::attempted done(std::uint32_t number, std::uint64_t value = 0) {
     return {.operation = number, .outcome = protocol::attempt::done, .value = value};
 }
 
@@ -33,13 +34,15 @@ event::rejected rejected(std::uint32_t number, rejection reason) {
     return {.operation = number, .reason = reason};
 }
 
-operation::probe probe(std::uint32_t address, access_kind access, std::uint8_t size,
-                       std::uint8_t ring = 0, std::uint8_t alignment_check = 0) {
+operation::probe probe(std::uint64_t address, access_kind access, std::uint8_t size,
+                       std::uint8_t ring = 0, std::uint8_t alignment_check = 0,
+                       base_register through = base_register::plain) {
     return {.address = address,
             .access = access,
             .size = size,
             .ring = ring,
-            .alignment_check = alignment_check};
+            .alignment_check = alignment_check,
+            .through = through};
 }
 
 operation::control control(control_bit bit, std::uint8_t value) {
@@ -85,9 +88,16 @@ TEST_CASE_FIXTURE(Fixture, "probes are made as the operation says, and tell what
                   records_of(done(0, 0xC3C3C3C3), done(1, 0xC3C3C3C3), done(2, 0xC3C3C3C3),
                              // What is in a stack or in the kernel is not told.
                              done(3), done(4)));
-    CHECK(machine.processor.calls == Calls{"access 40000ffe 0 4 0 1", "access 40000000 1 1 3 0",
-                                           "access 40000000 2 2 0 0", "access d0005ffe 0 2 0 0",
-                                           "access c0100000 2 4 3 0"});
+    CHECK(machine.processor.calls == Calls{"access 40000ffe 0 4 0 1 0", "access 40000000 1 1 3 0 0",
+                                           "access 40000000 2 2 0 0 0", "access d0005ffe 0 2 0 0 0",
+                                           "access c0100000 2 4 3 0 0"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "probes go through the register that the operation names") {
+    run(probe(base, access_kind::read, 4, 0, 0, base_register::stack),
+        probe(base, access_kind::write, 1, 3, 0, base_register::frame));
+    CHECK(machine.processor.calls ==
+          Calls{"access 40000000 0 4 0 0 1", "access 40000000 1 1 3 0 2"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "an attempt that faults is over after its fault") {
@@ -117,6 +127,12 @@ TEST_CASE_FIXTURE(Fixture, "probes: what is wrong is named in this order") {
     };
     CHECK(reason(probe(outside, access_kind{3}, 3, 1, 1)) == rejection::bad_value);
     CHECK(reason(probe(outside, access_kind::read, 3, 1, 2)) == rejection::bad_value);
+    CHECK(reason(probe(outside, access_kind::read, 3, 1, 1, base_register{3})) ==
+          rejection::bad_value);
+    CHECK(reason(probe(outside, access_kind::execute, 3, 1, 1, base_register::stack)) ==
+          rejection::bad_value);
+    CHECK(reason(probe(outside, access_kind::execute, 3, 1, 1, base_register::frame)) ==
+          rejection::bad_value);
     CHECK(reason(probe(outside, access_kind::read, 3, 1, 1)) == rejection::bad_size);
     CHECK(reason(probe(base, access_kind::read, 0)) == rejection::bad_size);
     CHECK(reason(probe(base, access_kind::execute, 8)) == rejection::bad_size);
@@ -128,6 +144,8 @@ TEST_CASE_FIXTURE(Fixture, "probes: what is wrong is named in this order") {
     CHECK(reason(probe(0xD0006000, access_kind::read, 1)) == rejection::bad_address);
     CHECK(reason(probe(0xD0000000, access_kind::execute, 1)) == rejection::bad_address);
     CHECK(reason(probe(0xC0100000, access_kind::write, 1, 0)) == rejection::bad_address);
+    // Only 64-bit mode has addresses that are not canonical.
+    CHECK(reason(probe(std::uint64_t{1} << 47, access_kind::read, 1)) == rejection::bad_address);
 }
 
 TEST_CASE_FIXTURE(Fixture, "segments are described as the operation says") {
@@ -281,13 +299,16 @@ TEST_CASE_FIXTURE(PaeFixture, "with PAE paging PSE changes nothing, and NXE is t
 }
 
 TEST_CASE_FIXTURE(Fixture, "exceptions are raised on purpose") {
-    for (std::uint32_t cause = 0; cause <= 17; ++cause) {
+    for (std::uint32_t cause = 0; cause <= 29; ++cause) {
         machine.processor.calls.clear();
         CHECK(is_done(*this, operation::raise{.cause = protocol::raise_cause(cause)}));
         REQUIRE(machine.processor.calls.size() == 1);
         CHECK(std::stoul(machine.processor.calls[0].substr(6), nullptr, 16) == cause);
     }
-    CHECK(reason_of(*this, operation::raise{.cause = protocol::raise_cause{18}}) ==
+    for (std::uint32_t cause = 30; cause <= 32; ++cause)
+        CHECK(reason_of(*this, operation::raise{.cause = protocol::raise_cause(cause)}) ==
+              rejection::no_feature);
+    CHECK(reason_of(*this, operation::raise{.cause = protocol::raise_cause{33}}) ==
           rejection::bad_value);
     CHECK(reason_of(*this, operation::raise{.cause = protocol::raise_cause{255}}) ==
           rejection::bad_value);

@@ -90,6 +90,7 @@ def test_operands_are_numbers_for_the_wire() -> None:
         "size": 1,
         "ring": 3,
         "alignment_check": 1,
+        "through": 0,
     }
 
 

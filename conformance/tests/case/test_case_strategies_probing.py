@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +54,7 @@ from conformance.errors import InvalidArgument
 from conformance.protocol import PROTOCOL
 
 IMAGE = ImageId("i686", "0" * 64)
+LONG_IMAGE = ImageId("x86_64", "0" * 64, "x86_64")
 BROADWELL = Machine(cpu_profile="broadwell", paging="pae")
 AREA = PROTOCOL.area["stacks"]
 OBJECT = PROTOCOL.constants["task_stack_size"]
@@ -267,6 +270,11 @@ STACK_FEATURES: dict[str, Callable[[Case], Any]] = {
 }
 
 
+def _is_nowhere(address: int) -> bool:
+    """Not canonical: bits 63 to 47 differ."""
+    return (address >> 47) % (1 << 17) not in (0, (1 << 17) - 1)
+
+
 def _values_of(names: set[str]) -> dict[str, Callable[[Case], bool]]:
     """Each operation, with each value that an enumeration or a switch has."""
     features: dict[str, Callable[[Case], bool]] = {}
@@ -300,6 +308,30 @@ FAULT_FEATURES |= {
     for size in (1, 2, 4)
     for ring in (0, 3)
 }
+LONG_FEATURES: dict[str, Callable[[Case], Any]] = {
+    f"{access} through {through} where no address is": _has(
+        Probe,
+        lambda one, access=access, through=through: (
+            (one.access, one.through) == (access, through) and _is_nowhere(one.address)
+        ),
+    )
+    for access in ("read", "write", "execute")
+    for through in ("plain", "stack", "frame")
+    if access != "execute" or through == "plain"
+}
+LONG_FEATURES |= {
+    "a canonical address behind one that is not": _has(
+        Probe, lambda one: _is_nowhere(one.address) and not _is_nowhere(one.address + one.size - 1)
+    ),
+    "a write of 8 bytes in ring 3": _has(
+        Probe, lambda one: (one.access, one.size, one.ring) == ("write", 8, 3)
+    ),
+    "8 bytes across two pages": _has(
+        Probe, lambda one: one.size == 8 and one.address % PAGE > PAGE - 8
+    ),
+}
+"""What only 64-bit mode has."""
+
 STACK_FEATURES |= _values_of(STACK_OPERATIONS)
 
 
@@ -318,6 +350,16 @@ def test_fault_cases_reach(feature: str, fault_features: set[str]) -> None:
     assert feature in fault_features
 
 
+@pytest.fixture(scope="module")
+def long_features() -> set[str]:
+    return _reached(fault_cases(image=LONG_IMAGE), LONG_FEATURES)
+
+
+@pytest.mark.parametrize("feature", LONG_FEATURES)
+def test_fault_cases_of_64_bit_mode_reach(feature: str, long_features: set[str]) -> None:
+    assert feature in long_features
+
+
 @pytest.mark.parametrize("feature", STACK_FEATURES)
 def test_guard_page_cases_reach(feature: str, stack_features: set[str]) -> None:
     assert feature in stack_features
@@ -331,7 +373,7 @@ def test_a_stack_is_written_before_it_is_read() -> None:
             if isinstance(one, Probe) and inside and one.access == "read" and one.ring == 0:
                 read += 1
                 before = case.program.operations[:number]
-                assert Probe(one.address, "write", one.size, 0, one.alignment_check) in before
+                assert replace(one, access="write") in before
     assert read
 
 
@@ -354,6 +396,7 @@ SHRUNK: list[tuple[Callable[[Case], bool], tuple[Operation, ...]]] = [
         (WriteEntry(PROBE, "page_table", set=1 << 63),),
     ),
     (_has(TripleFault, lambda one: True), (TripleFault(),)),
+    (_has(Probe, lambda one: one.through == "frame"), (Probe(PROBE, through="frame"),)),
 ]
 
 
@@ -367,6 +410,15 @@ def test_a_fault_case_shrinks_to_the_operations_that_matter(
     found = reduce_case(found, condition)
     assert found.program.operations == operations
     assert found.machine.cpu_profile == "pentium3"
+
+
+def test_an_access_nowhere_shrinks_to_a_simple_one() -> None:
+    condition = _has(Probe, lambda one: _is_nowhere(one.address) and one.through == "stack")
+    found: Case = reach(fault_cases(image=LONG_IMAGE), condition, shrink=True)
+    found = reduce_case(found, condition)
+    (probe,) = found.program.operations
+    nowhere = PROTOCOL.images["x86_64"].constants["nowhere"]
+    assert probe == Probe(nowhere, through="stack")
 
 
 def test_a_guard_page_case_shrinks_to_one_stack() -> None:

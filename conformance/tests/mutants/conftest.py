@@ -71,6 +71,14 @@ def generated_cases() -> list[Case]:
 
 
 @pytest.fixture(scope="session")
+def long_cases() -> list[Case]:
+    """Both, of x86_64."""
+    return suite_cases.in_turn(
+        suite_cases.generated_cases(_CASES, _SEED, "x86_64"), suite_cases.directed_cases("x86_64")
+    )
+
+
+@pytest.fixture(scope="session")
 def directed_cases() -> list[Case]:
     """What is written down in the suites."""
     return suite_cases.directed_cases()

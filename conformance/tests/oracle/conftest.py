@@ -32,7 +32,18 @@ user_privileged_instruction user_privileged_gate user_alignment_check
 reload control_cr0 control_cr4 control_efer
 overflow_push overflow_call overflow_recursion_call overflow_recursion_touch overflow_array
 overflow_interrupt overflow_exception overflow_string overflow_straddle overflow_own
+raise_return_null_code raise_return_code_beyond raise_return_data_as_code raise_return_absent_code
+raise_return_code_privilege raise_return_null_stack raise_return_stack_privilege
+raise_return_code_as_stack raise_return_absent_stack raise_return_nested_task raise_return_nowhere
+raise_return_user_nowhere user_return_frame user_return_inward user_push
 """
+_THROUGH = [
+    f"{ring}{base}{access}_{size}"
+    for ring in ("", "user_")
+    for base in ("", "stack_", "frame_")
+    for access in ("read", "write")
+    for size in (1, 2, 4, 8)
+]
 _COMPUTATIONS = {"arithmetic": 8, "string": 6, "stack_segment": 5, "flags": 7, "interrupt": 4}
 """How many instructions they have."""
 
@@ -45,6 +56,7 @@ def _symbols() -> dict[str, int]:
         "probe_stack_end": _WINDOW + 0x117000,
     }
     names = [*_PLACES.split(), *(f"interrupt_{vector}" for vector in range(32))]
+    names += [name for name in _THROUGH if name not in names]
     for number, name in enumerate(each for each in names if each not in symbols):
         base = symbols["user_code_start"] if name.startswith("user") else _WINDOW + 0x101000
         symbols[f"fault_at_{name}"] = base + 16 * number

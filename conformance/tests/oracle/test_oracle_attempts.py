@@ -54,12 +54,28 @@ RAISED = [
     ("gate_beyond_limit", 13, 0x202, "gate beyond the IDT's limit"),
     ("absent_segment", 11, 0x40, "selector of an absent segment"),
     ("absent_stack", 12, 0x40, "selector of an absent stack segment"),
-    ("selector_beyond_limit", 13, 0x50, "selector beyond the GDT's limit"),
+    ("selector_beyond_limit", 13, 0x60, "selector beyond the GDT's limit"),
     ("reserved_control_bit", 13, 0, "reserved bit of a control register"),
     ("privileged_instruction", 13, 0, "privileged instruction"),
     ("privileged_gate", 13, 0x6A, "gate privilege"),
     ("alignment_check", 17, 0, "alignment check"),
 ]
+# The same of the causes that are an IRET.
+RETURNS = [
+    ("return_null_code", 13, 0, "IRET: null code segment"),
+    ("return_code_beyond", 13, 0x60, "IRET: code selector beyond the GDT's limit"),
+    ("return_data_as_code", 13, 0x10, "IRET: data segment as code segment"),
+    ("return_absent_code", 11, 0x50, "IRET: absent code segment"),
+    ("return_code_privilege", 13, 0x08, "IRET: privilege of the code segment"),
+    ("return_null_stack", 13, 0, "IRET: null stack segment"),
+    ("return_stack_privilege", 13, 0x10, "IRET: privilege of the stack segment"),
+    ("return_code_as_stack", 13, 0x18, "IRET: code segment as stack segment"),
+    ("return_absent_stack", 12, 0x58, "IRET: absent stack segment"),
+    ("return_nested_task", 10, 0, "IRET: nested task that is none"),
+]
+OTHERS = ["return_inward", "return_unmapped"]
+LONG = ["return_nowhere", "return_user_nowhere", "push_nowhere"]
+"""What only 64-bit mode has."""
 
 
 def fields(expectation: Expectation, kind: str) -> dict[str, int]:
@@ -69,7 +85,8 @@ def fields(expectation: Expectation, kind: str) -> dict[str, int]:
 
 class TestRaise:
     def test_every_cause_is_here(self) -> None:
-        assert [row[0] for row in RAISED] == list(PROTOCOL.enums["raise_cause"].values())
+        rows = [row[0] for row in (*RAISED, *RETURNS)]
+        assert sorted([*rows, *OTHERS, *LONG]) == sorted(PROTOCOL.enums["raise_cause"].values())
 
     @pytest.mark.parametrize(("cause", "vector", "error_code", "rule"), RAISED)
     def test_causes(
@@ -102,18 +119,64 @@ class TestRaise:
         assert fields(expectation, "attempted") == {"operation": 0, "outcome": 1, "value": 0}
         assert rule_of(expectation, 0) == {rule}
 
-    def test_a_double_fault_shows_what_cr2_holds(self, perform: Perform, lines: Lines) -> None:
+    @pytest.mark.parametrize(("cause", "vector", "error_code", "rule"), RETURNS)
+    def test_returns(
+        self,
+        perform: Perform,
+        rule_of: RuleOf,
+        layout: Layout,
+        cause: str,
+        vector: int,
+        error_code: int,
+        rule: str,
+    ) -> None:
+        expectation = perform(Raise(cause))
+        fault = fields(expectation, "fault")
+        assert (fault["vector"], fault["error_code"]) == (vector, error_code)
+        assert fault["eip"] == layout.symbols[f"fault_at_raise_{cause}"]
+        assert (fault["esp"], fault["cpl"], fault["stack"]) == (END - 20, 0, 1)
+        assert rule_of(expectation, 0) == {rule}
+
+    def test_a_return_inward(self, perform: Perform, lines: Lines, layout: Layout) -> None:
+        place = 0x80000000 - layout.symbols["user_code_start"]
+        at = layout.symbols["fault_at_user_return_inward"] + place
+        assert lines(perform(Raise("return_inward"))) == [
+            f"fault operation=0 vector=general_protection error_code=8 cr2=0 eip={at:#x}"
+            " esp=0x80001fec cpl=3 stack=user stack_number=0",
+            "attempted operation=0 outcome=faulted value=0",
+        ]
+        # The user-mode stack has XD, which is a reserved bit now.
+        expectation = perform(Control("no_execute", False), Raise("return_inward"))
+        at = layout.symbols["fault_at_user_return_frame"] + place
+        assert lines(expectation, 1)[0] == (
+            f"fault operation=1 vector=page_fault error_code=15 cr2=0x80001ffc eip={at:#x}"
+            " esp=0x80002000 cpl=3 stack=user stack_number=0"
+        )
+
+    @pytest.mark.parametrize(("paging", "code"), [("pae", 20), ("legacy", 4)])
+    def test_a_return_to_no_page(
+        self, perform: Perform, lines: Lines, rule_of: RuleOf, paging: str, code: int
+    ) -> None:
+        expectation = perform(Raise("return_unmapped"), paging=paging)
+        assert lines(expectation)[0] == (
+            f"fault operation=0 vector=page_fault error_code={code} cr2=0x80002000 eip=0x80002000"
+            " esp=0x80002000 cpl=3 stack=user stack_number=0"
+        )
+        assert rule_of(expectation, 0) == {"entry not present"}
+
+    @pytest.mark.parametrize("cause", LONG)
+    def test_what_only_64_bit_mode_has(self, perform: Perform, lines: Lines, cause: str) -> None:
+        assert lines(perform(Raise(cause))) == ["rejected operation=0 reason=no_feature"]
+
+    def test_only_page_faults_change_cr2(self, perform: Perform, lines: Lines) -> None:
         expectation = perform(
             Probe(SLOT + 5, "read", 1),
             Raise("divide_error"),
             Raise("double_fault"),
-            Map(SLOT),
-            Probe(SLOT + 9, "write", 1, 3),
-            Raise("double_fault"),
         )
+        assert "cr2=0x40000005 " in lines(expectation, 0)[0]
         assert "cr2=0 " in lines(expectation, 1)[0]
-        assert "cr2=0x40000005 " in lines(expectation, 2)[0]
-        assert "cr2=0x40000009 " in lines(expectation, 5)[0]
+        assert "cr2=0 " in lines(expectation, 2)[0]
 
 
 class TestInterrupt:

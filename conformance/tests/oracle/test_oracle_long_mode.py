@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from conformance.case.attempt_operations import Probe, Raise, Segment
@@ -11,7 +13,7 @@ from conformance.case.image import Image, default_image
 from conformance.case.machine import Machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap, Region
 from conformance.case.operation import Operation, Rights
-from conformance.case.paging_operations import Map, ReadEntry, WriteEntry
+from conformance.case.paging_operations import Control, Map, ReadEntry, WriteEntry
 from conformance.case.program import Program
 from conformance.case.stack_operations import Overflow, StackAllocate
 from conformance.observe.trace import Event
@@ -34,9 +36,13 @@ def image() -> Image:
 
 
 def ask(
-    image: Image, *operations: Operation, memory_map: MemoryMap = PLAIN_MAP, stacks: int = 1
+    image: Image,
+    *operations: Operation,
+    memory_map: MemoryMap = PLAIN_MAP,
+    stacks: int = 1,
+    witness: Sequence[Event] = (),
 ) -> Expectation:
-    return expect(Case(image.id, MACHINE, memory_map, Program(operations, stacks)), image)
+    return expect(Case(image.id, MACHINE, memory_map, Program(operations, stacks)), image, witness)
 
 
 def events_of(expectation: Expectation, kind: str) -> list[Event]:
@@ -102,9 +108,98 @@ def test_exceptions_of_64_bit_mode(image: Image, cause: str, vector: str, error_
     assert fault.fields["eip"] == image.symbols[f"fault_at_raise_{cause}"]
 
 
+NOWHERE = PROTOCOL.images["x86_64"].constants["nowhere"]
+EDGES = [1 << 47, NOWHERE, 1 << 63, (1 << 64) - (1 << 47) - 1]
+CANONICAL = [(1 << 47) - 1, (1 << 64) - (1 << 47)]
+
+
+@pytest.mark.parametrize("address", EDGES, ids=hex)
+@pytest.mark.parametrize(
+    ("through", "vector"),
+    [("plain", "general_protection"), ("stack", "stack_segment"), ("frame", "stack_segment")],
+)
+@pytest.mark.parametrize("ring", [0, 3])
+def test_accesses_nowhere(image: Image, ring: int, through: str, vector: str, address: int) -> None:
+    for access, size in (("read", 1), ("write", 8)):
+        probe = Probe(address, access, size, ring, through=through)
+        (fault,) = events_of(ask(image, probe), "fault")
+        ring_part = "user_" if ring else ""
+        base = "" if through == "plain" else f"{through}_"
+        at = image.symbols[f"fault_at_{ring_part}{base}{access}_{size}"]
+        if ring:
+            at += PROTOCOL.area["user"] - image.symbols["user_code_start"]
+        assert fault.fields["vector"] == PROTOCOL.code("exception", vector)
+        assert (fault.fields["error_code"], fault.fields["cr2"]) == (0, 0)
+        assert (fault.fields["eip"], fault.fields["cpl"]) == (at, ring)
+
+
+@pytest.mark.parametrize("address", EDGES, ids=hex)
+def test_a_call_to_nowhere_pushes_nothing(image: Image, address: int) -> None:
+    (fault,) = events_of(ask(image, Probe(address, "execute", 8)), "fault")
+    assert fault.fields["vector"] == PROTOCOL.code("exception", "general_protection")
+    assert fault.fields["eip"] == image.symbols["fault_at_call"]
+    assert fault.fields["esp"] == image.symbols["probe_stack_end"]
+
+
+def test_what_comes_first_of_a_call_to_nowhere_whose_push_faults_is_open(image: Image) -> None:
+    # The stack of ring 3 has XD, which is a reserved bit now.
+    operations = (Control("no_execute", value=False), Probe(NOWHERE, "execute", 1, 3))
+    first = ask(image, *operations)
+    (choice,) = first.choices
+    assert (choice.rule.name, choice.permitted) == ("order of a near CALL's checks", 2)
+    (fault,) = events_of(first, "fault")
+    assert fault.fields["vector"] == PROTOCOL.code("exception", "general_protection")
+    pushed = Event(
+        "fault",
+        fault.fields | {"vector": 14, "error_code": 15, "cr2": PROTOCOL.area["user"] + 0x1FF8},
+    )
+    witness = [pushed if event == fault else event for event in first.events]
+    assert pushed in ask(image, *operations, witness=witness).events
+
+
+@pytest.mark.parametrize(
+    ("cause", "symbol", "cpl", "esp", "vector"),
+    [
+        ("return_nowhere", "raise_return_nowhere", 0, None, 13),
+        ("return_user_nowhere", "raise_return_user_nowhere", 0, None, 13),
+        ("return_nested_task", "raise_return_nested_task", 0, None, 13),
+        ("push_nowhere", "user_push", 3, NOWHERE, 12),
+        ("return_inward", "user_return_inward", 3, PROTOCOL.area["user"] + 8192 - 40, 13),
+    ],
+)
+def test_returns_of_64_bit_mode(
+    image: Image, cause: str, symbol: str, cpl: int, esp: int | None, vector: int
+) -> None:
+    (fault,) = events_of(ask(image, Raise(cause)), "fault")
+    at = image.symbols[f"fault_at_{symbol}"]
+    if cpl:
+        at += PROTOCOL.area["user"] - image.symbols["user_code_start"]
+    assert (fault.fields["vector"], fault.fields["eip"], fault.fields["cpl"]) == (vector, at, cpl)
+    assert fault.fields["esp"] == (image.symbols["probe_stack_end"] - 40 if esp is None else esp)
+    assert fault.fields["error_code"] == (8 if cause == "return_inward" else 0)
+
+
+def test_eight_bytes_are_written_and_read(image: Image) -> None:
+    found = ask(
+        image,
+        Map(PROBE, 1, Rights.WRITABLE),
+        Probe(PROBE, "read", 8),
+        Probe(PROBE + 0x100, "write", 8, through="frame"),
+        Probe(PROBE + 0x100, "read", 8, through="stack"),
+        Probe(PROBE + 0x101, "execute", 1),
+    )
+    values = [event.fields["value"] for event in events_of(found, "attempted")]
+    assert values == [0x2626262EC3C3C3C3, 0, 0xC32E2E2E2E2E2E2E, 0]
+
+
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
+        *((Probe(address, size=1), "bad_address") for address in CANONICAL),
+        (Probe(CANONICAL[0], size=2), "bad_address"),
+        (Probe(NOWHERE, "execute", 3), "bad_size"),
+        (Probe(NOWHERE, "execute", 8, 3, through="frame"), "bad_value"),
+        (Probe(NOWHERE, ring=1), "bad_ring"),
         (Segment("fs", PROBE), "no_feature"),
         (ReadEntry(PROBE, "pointer_table"), "bad_level"),
         (Probe(PROTOCOL.boot["kernel_window"] + (1 << 20)), "bad_address"),

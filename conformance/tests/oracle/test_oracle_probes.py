@@ -18,6 +18,7 @@ from conformance.case.program import (
     WriteEntry,
 )
 from conformance.observe.observation import StateDigest
+from conformance.oracle.boot import Layout
 from conformance.oracle.expectation import Expectation
 from conformance.protocol import PROTOCOL
 
@@ -48,6 +49,37 @@ class TestFaults:
             " esp=0x80002000 cpl=3 stack=user stack_number=0"
         )
         assert rule_of(expectation, 1) == {"supervisor page, user access"}
+
+    @pytest.mark.parametrize("ring", [0, 3])
+    @pytest.mark.parametrize("through", ["stack", "frame"])
+    def test_through_ss(
+        self, perform: Perform, lines: Lines, layout: Layout, ring: int, through: str
+    ) -> None:
+        operations = (Map(SLOT, 1, U), Probe(SLOT + 4, "read", 4, ring, through=through))
+        (attempted,) = lines(perform(*operations), 1)
+        assert attempted == "attempted operation=1 outcome=done value=0x2626262e"
+        operations = (Map(SLOT, 1, U), Probe(SLOT + 4, "write", 2, 3, through=through))
+        (fault, _) = lines(perform(*operations), 1)
+        at = layout.symbols[f"fault_at_user_{through}_write_2"]
+        at += 0x80000000 - layout.symbols["user_code_start"]
+        assert f"vector=page_fault error_code=7 cr2=0x40000004 eip={at:#x} " in fault
+
+    @pytest.mark.parametrize(
+        ("operation", "reason"),
+        [
+            (Probe(0, "execute", 3, 1, through="stack"), "bad_value"),
+            (Probe(0, "execute", 3, 1, through="frame"), "bad_value"),
+            (Probe(SLOT, "read", 8), "bad_size"),
+            # Only 64-bit mode has addresses that are not canonical.
+            (Probe(1 << 47), "bad_address"),
+            (Probe(1 << 63, "execute"), "bad_address"),
+        ],
+        ids=str,
+    )
+    def test_what_is_not_done(
+        self, perform: Perform, lines: Lines, operation: Probe, reason: str
+    ) -> None:
+        assert lines(perform(operation)) == [f"rejected operation=0 reason={reason}"]
 
     @pytest.mark.parametrize(
         ("ring", "esp", "code"), [(0, "0xc0116ffc", 16), (3, "0x80001ffc", 20)]

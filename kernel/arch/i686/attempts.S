@@ -67,20 +67,36 @@ attempt_in_ring3:
     movw %cx, %gs
     iretl
 
-# EBX: the address; EAX: the value.
-.macro access_attempt size, register
-.globl fault_at_read_\size, fault_at_write_\size
-fault_at_read_\size:
-    mov (%ebx), \register
+# Their addresses, by size, then base_register, then access_kind.
+.pushsection .rodata.attempts, "a"
+.balign 4
+.globl kernel_accesses
+kernel_accesses:
+.popsection
+
+# EBX or EBP: the address; or EBX: the address less ESP. EAX: the value.
+.macro access_attempt through, size, register, address:vararg
+.globl fault_at_\through\()read_\size, fault_at_\through\()write_\size
+fault_at_\through\()read_\size:
+    mov \address, \register
     jmp attempt_over
-fault_at_write_\size:
-    mov \register, (%ebx)
+fault_at_\through\()write_\size:
+    mov \register, \address
     jmp attempt_over
+.pushsection .rodata.attempts, "a"
+    .long fault_at_\through\()read_\size, fault_at_\through\()write_\size
+.popsection
 .endm
 
-access_attempt 1, %al
-access_attempt 2, %ax
-access_attempt 4, %eax
+.macro access_attempts size, register
+access_attempt , \size, \register, (%ebx)
+access_attempt stack_, \size, \register, (%esp, %ebx)
+access_attempt frame_, \size, \register, (%ebp)
+.endm
+
+access_attempts 1, %al
+access_attempts 2, %ax
+access_attempts 4, %eax
 
 .globl fault_at_call
 fault_at_call:

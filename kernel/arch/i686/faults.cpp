@@ -31,13 +31,12 @@ namespace {
 void handle(FaultFrame& frame) {
     if (handle_interruption(frame.vector, interrupted_computation(frame)))
         return;
-    const auto vector = static_cast<protocol::exception>(frame.vector);
     const bool from_user = privilege_of(frame) != 0;
     // Without a change of privilege ESP is not pushed: it is where the frame begins.
     const std::uint32_t esp = from_user ? frame.esp : reinterpret_cast<std::uint32_t>(&frame.esp);
-    report_fault(fault_record({.vector = vector,
+    report_fault(fault_record({.vector = static_cast<protocol::exception>(frame.vector),
                                .error_code = frame.error_code,
-                               .cr2 = vector == protocol::exception::page_fault ? frame.cr2 : 0,
+                               .cr2 = frame.cr2,
                                .esp = esp},
                               frame));
     frame.eip = from_user ? address_for_user(user_attempt_over)

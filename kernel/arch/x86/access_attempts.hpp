@@ -13,13 +13,17 @@ namespace x86 {
 // What programs write: the end of a frame of the arena, which therefore remains what it was.
 inline constexpr std::uint32_t frame_end = 0xC32E2E2E;
 
-constexpr std::uint32_t value_to_write(core::Access access) {
-    return access.kind == protocol::access_kind::write ? frame_end >> (32 - 8 * access.size) : 0;
+constexpr std::uintptr_t value_to_write(core::Access access) {
+    constexpr std::uint64_t longest = 0xC32E2E2E'2E2E2E2E;
+    const bool is_write = access.kind == protocol::access_kind::write;
+    return is_write ? static_cast<std::uintptr_t>(longest >> (64 - 8 * access.size)) : 0;
 }
 
 inline std::uintptr_t probe_stack_top() {
     return reinterpret_cast<std::uintptr_t>(probe_stack_end);
 }
+
+inline constexpr std::uintptr_t user_stack_top = protocol::area::user + 2 * protocol::frame_size;
 
 // The same attempt for accesses of 1, 2 and 4 bytes.
 struct AccessCode {
@@ -37,7 +41,7 @@ inline core::Attempt run_access(const AttemptStart& start, protocol::access_kind
     if (end.faulted)
         return {protocol::attempt::faulted, 0};
     const bool has_value = kind == protocol::access_kind::read;
-    return {protocol::attempt::done, has_value ? static_cast<std::uint32_t>(end.eax) : 0};
+    return {protocol::attempt::done, has_value ? end.eax : 0};
 }
 
 } // namespace x86

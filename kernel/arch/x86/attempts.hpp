@@ -6,13 +6,12 @@
 
 extern "C" {
 
-// Access. EBX: the address; EAX: the value.
-extern const std::byte fault_at_read_1[], fault_at_read_2[], fault_at_read_4[];
-extern const std::byte fault_at_write_1[], fault_at_write_2[], fault_at_write_4[];
-extern const std::byte fault_at_call[];
-extern const std::byte fault_at_user_read_1[], fault_at_user_read_2[], fault_at_user_read_4[];
-extern const std::byte fault_at_user_write_1[], fault_at_user_write_2[], fault_at_user_write_4[];
-extern const std::byte fault_at_user_call[];
+// Access, by size, then base_register, then access_kind (read or write). EBX or EBP: the address;
+// or EBX: the address less ESP. EAX: the value.
+extern const std::byte* const kernel_accesses[];
+extern const std::byte* const user_accesses[];
+// EBX: the address.
+extern const std::byte fault_at_call[], fault_at_user_call[];
 
 // Control registers. EAX: what is loaded; EBX: CR3; for WRMSR, ECX and EDX as it wants them.
 extern const std::byte fault_at_control_cr0[], fault_at_control_cr4[], fault_at_control_efer[];
@@ -29,6 +28,7 @@ extern const std::byte fault_at_raise_selector_beyond_limit[];
 extern const std::byte fault_at_raise_reserved_control_bit[];
 extern const std::byte fault_at_user_privileged_instruction[], fault_at_user_privileged_gate[];
 extern const std::byte fault_at_user_alignment_check[];
+extern const std::byte fault_at_user_return_frame[], fault_at_user_push[];
 extern const std::byte* const interrupt_attempts[]; // by vector
 
 // Overflows: see overflows.S for the registers that each needs.

@@ -1,12 +1,10 @@
-/* What assembly and C++ share, and protocol.toml does not have. */
+/* What assembly and C++ share: the protocol's constants, and what protocol.toml does not have. */
 
 #include "arch/x86/registers.h"
+#include "protocol.h"
 
-/* The kernel's own segment selectors. In IA-32e mode the task's descriptor has 16 bytes. */
-#define SELECTOR_KERNEL_CODE 0x08
-#define SELECTOR_KERNEL_DATA 0x10
-#define SELECTOR_USER_CODE 0x1B
-#define SELECTOR_USER_DATA 0x23
+/* The kernel's own segment selector, beside those that the protocol names. In IA-32e mode the task's
+   descriptor has 16 bytes. */
 #define SELECTOR_MAIN_TASK 0x28
 
 /* Of x86::AttemptStart; arch/x86/faults.hpp checks them. */
@@ -48,4 +46,5 @@
 #define EFLAGS_INTERRUPT 0x00000200
 #define EFLAGS_DIRECTION 0x00000400
 #define EFLAGS_OVERFLOW 0x00000800
+#define EFLAGS_NESTED_TASK 0x00004000
 #define EFLAGS_ALIGNMENT_CHECK 0x00040000

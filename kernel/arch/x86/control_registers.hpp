@@ -41,6 +41,10 @@ inline std::uintptr_t read_cr2() {
     return value;
 }
 
+inline void write_cr2(std::uintptr_t value) {
+    asm volatile("mov %0, %%cr2" : : "r"(value) : "memory");
+}
+
 inline std::uintptr_t read_cr3() {
     std::uintptr_t value;
     asm volatile("mov %%cr3, %0" : "=r"(value));

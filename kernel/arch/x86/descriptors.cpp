@@ -25,6 +25,7 @@ constexpr std::uint64_t make_flat(std::uint32_t attributes) {
 constexpr std::uint32_t kernel_code =
     segment::code | (REGISTER_SIZE == 8 ? segment::is_64_bit : segment::is_32_bit);
 constexpr std::uint32_t kernel_data = segment::data | segment::writable | segment::is_32_bit;
+constexpr std::uint64_t present_flag = std::uint64_t{segment::present} << 40; // of a descriptor
 
 } // namespace
 
@@ -41,10 +42,13 @@ constinit std::uint64_t descriptor_table[protocol::selector_beyond / sizeof(std:
     0, // the main task
     0, // the double fault's; in 64-bit mode the upper half of the main one's
     0, // the task that is too short
-    make_flat(kernel_data) & ~(std::uint64_t{segment::present} << 40),
+    make_flat(kernel_data) & ~present_flag,
     0, // the segment that programs describe
+    make_flat(kernel_code) & ~present_flag,
+    make_flat(kernel_data | segment::ring3) & ~present_flag,
 };
 static_assert(protocol::selector_absent == 8 * sizeof(std::uint64_t));
+static_assert(protocol::selector_absent_code == 10 * sizeof(std::uint64_t));
 }
 
 constinit Gate interrupt_table[vector_count]{};

@@ -1,5 +1,7 @@
 #include "arch/x86/faults.hpp"
 
+#include "arch/x86/control_registers.hpp"
+
 extern "C" {
 // Returns EAX at the attempt's end.
 std::uintptr_t begin_attempt(const x86::AttemptStart& start);
@@ -36,6 +38,8 @@ std::uintptr_t address_for_user(const std::byte* symbol) {
 AttemptEnd attempt(const AttemptStart& start) {
     has_faulted = false;
     in_attempt = true;
+    // So that a processor is seen that writes it for anything but a page fault.
+    write_cr2(0);
     const std::uintptr_t eax = begin_attempt(start);
     in_attempt = false;
     return {has_faulted, eax};

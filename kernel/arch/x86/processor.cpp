@@ -5,7 +5,10 @@
 #include "arch/x86/control_registers.hpp"
 #include "arch/x86/descriptors.hpp"
 #include "arch/x86/faults.hpp"
+#include "arch/x86/returns.hpp"
 #include "core/features.hpp"
+
+#include <bit>
 
 namespace x86 {
 
@@ -21,26 +24,30 @@ constexpr std::uintptr_t in_register(core::LinearAddress address) {
     return static_cast<std::uintptr_t>(address);
 }
 
-constexpr AccessCode kernel_access{{fault_at_read_1, fault_at_read_2, fault_at_read_4},
-                                   {fault_at_write_1, fault_at_write_2, fault_at_write_4}};
-constexpr AccessCode user_access{
-    {fault_at_user_read_1, fault_at_user_read_2, fault_at_user_read_4},
-    {fault_at_user_write_1, fault_at_user_write_2, fault_at_user_write_4}};
+// Of `kernel_accesses` or `user_accesses`.
+const std::byte* code_of(Access access, const std::byte* const accesses[]) {
+    constexpr std::uint32_t base_registers = 3, kinds = 2;
+    const auto size = static_cast<std::uint32_t>(std::countr_zero(access.size));
+    const auto through = static_cast<std::uint32_t>(access.through);
+    const auto kind = static_cast<std::uint32_t>(access.kind);
+    return accesses[(size * base_registers + through) * kinds + kind];
+}
 
 Attempt run(const AttemptStart& start) {
     const bool faulted = attempt(start).faulted;
     return {faulted ? protocol::attempt::faulted : protocol::attempt::done, 0};
 }
 
-// What `code` finds in EAX and EBX.
+// What `code` finds in EAX, EBX and EBP.
 struct UserOperands {
-    std::uintptr_t eax = 0, ebx = 0;
+    std::uintptr_t eax = 0, ebx = 0, ebp = 0;
 };
 
 AttemptStart in_ring3(const std::byte* code, std::uintptr_t eflags, UserOperands operands) {
     return {.eax = operands.eax,
             .edx = address_for_user(code),
             .ebx = operands.ebx,
+            .ebp = operands.ebp,
             .esi = eflags,
             .esp = probe_stack_top(),
             .eip = attempt_in_ring3};
@@ -81,7 +88,7 @@ Attempt raise_alignment_check() {
     write_cr0(read_cr0() | cr0::alignment_mask);
     const Attempt result =
         run(in_ring3(fault_at_user_alignment_check, EFLAGS_CLEAR | EFLAGS_ALIGNMENT_CHECK,
-                     {.ebx = protocol::area::user + 2 * protocol::frame_size - 7}));
+                     {.ebx = user_stack_top - 7}));
     write_cr0(read_cr0() & ~cr0::alignment_mask);
     return result;
 }
@@ -145,18 +152,23 @@ void Processor::invalidate_page(core::LinearAddress address) {
 Attempt Processor::access(core::LinearAddress address, Access access, std::uint32_t ring,
                           bool alignment_check) {
     const std::uintptr_t eflags = with(EFLAGS_CLEAR, EFLAGS_ALIGNMENT_CHECK, alignment_check);
-    const std::uint32_t value = value_to_write(access);
-    const std::uintptr_t ebx = in_register(address);
+    const std::uintptr_t value = value_to_write(access);
+    const std::uintptr_t esp = ring != 0 ? user_stack_top : probe_stack_top();
+    const std::uintptr_t ebp = in_register(address);
+    const bool is_index = access.through == protocol::base_register::stack;
+    const std::uintptr_t ebx = is_index ? ebp - esp : ebp;
     const bool is_call = access.kind == access_kind::execute;
     if (ring != 0) {
-        const std::byte* code = is_call ? fault_at_user_call : user_access.of(access);
-        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = ebx}), access.kind);
+        const std::byte* code = is_call ? fault_at_user_call : code_of(access, user_accesses);
+        return run_access(in_ring3(code, eflags, {.eax = value, .ebx = ebx, .ebp = ebp}),
+                          access.kind);
     }
     return run_access({.eax = value,
                        .ebx = ebx,
+                       .ebp = ebp,
                        .eflags = eflags,
-                       .esp = probe_stack_top(),
-                       .eip = is_call ? fault_at_call : kernel_access.of(access)},
+                       .esp = esp,
+                       .eip = is_call ? fault_at_call : code_of(access, kernel_accesses)},
                       access.kind);
 }
 
@@ -200,8 +212,13 @@ Attempt Processor::raise(raise_cause cause) {
         return raise_in_ring3(fault_at_user_privileged_gate);
     case raise_cause::alignment_check:
         return raise_alignment_check();
+    case raise_cause::return_inward:
+        return run(in_ring3(
+            fault_at_user_return_frame, EFLAGS_CLEAR,
+            {.eax = probe_stack_top(), .ebx = reinterpret_cast<std::uintptr_t>(attempt_over)}));
+    default:
+        return run(return_with_defect(cause));
     }
-    return {protocol::attempt::done, 0};
 }
 
 Attempt Processor::interrupt(std::uint8_t vector) {

@@ -71,20 +71,37 @@ attempt_in_ring3:
     movw %cx, %gs
     iretq
 
-# RBX: the address; RAX: the value.
-.macro access_attempt size, register
-.globl fault_at_read_\size, fault_at_write_\size
-fault_at_read_\size:
-    mov (%rbx), \register
+# Their addresses, by size, then base_register, then access_kind.
+.pushsection .rodata.attempts, "a"
+.balign 8
+.globl kernel_accesses
+kernel_accesses:
+.popsection
+
+# RBX or RBP: the address; or RBX: the address less RSP. RAX: the value.
+.macro access_attempt through, size, register, address:vararg
+.globl fault_at_\through\()read_\size, fault_at_\through\()write_\size
+fault_at_\through\()read_\size:
+    mov \address, \register
     jmp attempt_over
-fault_at_write_\size:
-    mov \register, (%rbx)
+fault_at_\through\()write_\size:
+    mov \register, \address
     jmp attempt_over
+.pushsection .rodata.attempts, "a"
+    .quad fault_at_\through\()read_\size, fault_at_\through\()write_\size
+.popsection
 .endm
 
-access_attempt 1, %al
-access_attempt 2, %ax
-access_attempt 4, %eax
+.macro access_attempts size, register
+access_attempt , \size, \register, (%rbx)
+access_attempt stack_, \size, \register, (%rsp, %rbx)
+access_attempt frame_, \size, \register, (%rbp)
+.endm
+
+access_attempts 1, %al
+access_attempts 2, %ax
+access_attempts 4, %eax
+access_attempts 8, %rax
 
 .globl fault_at_call
 fault_at_call:

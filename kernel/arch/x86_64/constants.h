@@ -1,4 +1,4 @@
-/* What assembly and C++ share, and protocol.toml does not have. */
+/* What assembly and C++ share: the protocol's constants, and what protocol.toml does not have. */
 
 #include "arch/x86/constants.h"
 

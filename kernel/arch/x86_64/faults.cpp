@@ -28,12 +28,9 @@ namespace {
 void handle(FaultFrame& frame) {
     if (handle_interruption(frame.vector, interrupted_computation(frame)))
         return;
-    const auto vector = static_cast<protocol::exception>(frame.vector);
-    const bool has_cr2 =
-        vector == protocol::exception::page_fault || vector == protocol::exception::double_fault;
-    report_fault(fault_record({.vector = vector,
+    report_fault(fault_record({.vector = static_cast<protocol::exception>(frame.vector),
                                .error_code = frame.error_code,
-                               .cr2 = has_cr2 ? frame.cr2 : 0,
+                               .cr2 = frame.cr2,
                                .esp = frame.esp},
                               frame));
     frame.eip = privilege_of(frame) != 0 ? address_for_user(user_attempt_over)
