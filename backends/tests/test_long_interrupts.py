@@ -37,11 +37,13 @@ from backends.tests.long_machine import (
     KERNEL_DATA,
     KERNEL_STACK,
     NOP,
+    NOWHERE,
     POINTERS,
     RAM,
     RESULT,
     SPARE,
     TABLE,
+    TOP,
     UD2,
     USER,
     USER_CODE,
@@ -300,6 +302,18 @@ def test_the_end_of_the_address_space(left: int) -> None:
     machine.put(SPARE + 0x1000 - left - 1, STI + NOP * left)
     rang(machine.run(START + PENDING + mov_rax(-1 - left) + b"\xff\xe0"))  # jmp *%rax
     assert machine.quad(RESULT) == (1 - left) % 2**64
+
+
+def test_the_end_of_the_lower_half() -> None:
+    """What follows an instruction may be at no address at all."""
+    machine = new_machine(save_stack(RESULT, 1) + BELL)
+    machine.put(TOP + 255 * 8, quad(POINTERS | 7))
+    machine.put(POINTERS + 511 * 8, quad(DIRECTORY | 7))
+    machine.put(DIRECTORY + 511 * 8, quad(TABLE | 7))
+    machine.page(RAM - 0x1000, SPARE | 3)
+    machine.put(SPARE + 0x1000 - 4, STI + NOP + SELF)
+    rang(machine.run(START + PENDING + mov_rax(NOWHERE - 4) + b"\xff\xe0"))  # jmp *%rax
+    assert machine.quad(RESULT) == NOWHERE - 2
 
 
 def test_a_fault_does_not_lose_an_interrupt(machine: LongMachine) -> None:
