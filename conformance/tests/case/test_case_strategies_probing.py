@@ -155,7 +155,7 @@ def _mapped_first(program: Program) -> bool:
 
 
 def test_most_programs_make_sense() -> None:
-    faults = drawn(fault_cases(image=IMAGE), 200)
+    faults = drawn(fault_cases(image=IMAGE), 400)
     guard_pages = drawn(guard_page_cases(image=IMAGE), 200)
     probing = [
         case.program
@@ -411,7 +411,7 @@ def fault_features() -> set[str]:
 
 @pytest.fixture(scope="module")
 def four_level_features() -> set[str]:
-    image = ImageId("x86_64", "0" * 64)
+    image = ImageId("x86_64", "0" * 64, "x86_64")
     return _reached(fault_cases(image=image, machine=FOUR_LEVEL), FOUR_LEVEL_FEATURES)
 
 
@@ -482,8 +482,8 @@ def test_a_fault_case_shrinks_to_the_operations_that_matter(
 
 
 def test_a_huge_page_shrinks_to_one() -> None:
-    image = ImageId("x86_64", "0" * 64)
-    condition = _has(Map, lambda one: Rights.HUGE_PAGE in one.rights)
+    image = ImageId("x86_64", "0" * 64, "x86_64")
+    condition = _has(Map, lambda one: Rights.HUGE_PAGE in one.rights and one.address == WIDE_PROBE)
     found: Case = reach(fault_cases(image=image), condition, shrink=True)
     found = reduce_case(found, condition)
     assert found.program.operations == (Map(WIDE_PROBE, rights=Rights.HUGE_PAGE),)

@@ -259,7 +259,9 @@ def test_each_image_has_its_own_probe_area() -> None:
     first, slot = values.area["probe"], values.constants["probe_slot_size"]
     machine = Machine.smallest("x86_64")
     case = Case(
-        ImageId("x86_64", "0" * 64), machine, program=Program((Map(first + slot + 0x5000, 3),))
+        ImageId("x86_64", "0" * 64, "x86_64"),
+        machine,
+        program=Program((Map(first + slot + 0x5000, 3),)),
     )
     small = reduce_case(case, lambda one: len(one.program.operations) == 1)
     assert small.program.operations == (Map(first),)

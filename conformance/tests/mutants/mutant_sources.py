@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.case.image import Image
+from conformance.case.image import IMAGES, Image
 from conformance.engine.build import build_image
 
 __all__ = ["Kernels", "model_with"]
@@ -30,7 +30,7 @@ class Kernels:
         self._objects.mkdir()
         shutil.copytree(_ROOT / "kernel", self._source)
 
-    def build(self, patch: Path, output: Path) -> Image:
+    def build(self, patch: Path, output: Path, architecture: str = IMAGES[0]) -> Image:
         """The image of the kernel with a patch."""
         _apply(self._source, patch)
         try:
@@ -41,7 +41,7 @@ class Kernels:
                     "TemporaryDirectory",
                     lambda **_: contextlib.nullcontext(str(self._objects)),
                 )
-                return build_image(self._source, output, name=patch.stem)
+                return build_image(self._source, output, name=patch.stem, architecture=architecture)
         finally:
             _apply(self._source, patch, "--reverse")
 

@@ -14,14 +14,12 @@ import hypothesis
 from hypothesis.strategies import SearchStrategy
 
 from conformance.case.case import Case
-from conformance.case.image import ImageId
+from conformance.case.image import IMAGES, ImageId
 from conformance.case.machine import Machine
 from conformance.case.strategies import fault_cases, guard_page_cases
 from conformance.suites import test_faults, test_guard_pages
 
 __all__ = ["directed_cases", "generate", "generated_cases", "in_turn", "written_in"]
-
-_NO_IMAGE = ImageId("i686", "0" * 64)
 
 _CASE = 10
 """A case takes the time of so many operations and of its own."""
@@ -29,21 +27,23 @@ _CASE = 10
 _WORD = re.compile(r"\w+")
 
 
-def generated_cases(count: int, seed: int) -> list[Case]:
+def generated_cases(count: int, seed: int, architecture: str = IMAGES[0]) -> list[Case]:
     """So many that each suite generates, in turn, without repetitions. They name no image."""
-    strategies = (fault_cases(image=_NO_IMAGE), guard_page_cases(image=_NO_IMAGE))
+    image = _no_image(architecture)
+    strategies = (fault_cases(image=image), guard_page_cases(image=image))
     return list(
         dict.fromkeys(in_turn(*(generate(strategy, count, seed) for strategy in strategies)))
     )
 
 
-def directed_cases() -> list[Case]:
+def directed_cases(architecture: str = IMAGES[0]) -> list[Case]:
     """Those that the suites' authors have written down. They name no image.
 
     The cases of one test are much alike. So next is always one of the test that has had the fewest
     operations: of the small ones, there can be more.
     """
-    tests = [iter(cases) for cases in (*written_in(test_faults), *written_in(test_guard_pages))]
+    suites = (test_faults, test_guard_pages)
+    tests = [iter(cases) for suite in suites for cases in written_in(suite, architecture)]
     queue = [(0, index) for index in range(len(tests))]
     found = []
     while queue:
@@ -95,18 +95,22 @@ class _Collector:
         """Generated ones are not wanted here."""
 
 
-def written_in(suite: ModuleType) -> list[list[Case]]:
-    """The directed cases of each of a suite's tests that has some."""
-    found = []
+def written_in(suite: ModuleType, architecture: str = IMAGES[0]) -> list[list[Case]]:
+    """The directed cases for an architecture of each of a suite's tests that has some."""
+    image, found = _no_image(architecture), []
     for name, test in vars(suite).items():
         if name.startswith("test_") and name != "test_known_divergence":
             collector = _Collector()
             for arguments in _parameters(test):
-                if _machine_of(arguments).architecture == _NO_IMAGE.architecture:
-                    test(differential_test=collector, image_id=_NO_IMAGE, **arguments)
+                if _machine_of(arguments).architecture == architecture:
+                    test(differential_test=collector, image_id=image, **arguments)
             found.append(collector.cases)
     assert any(found), f"{suite.__name__} has no directed cases"
     return found
+
+
+def _no_image(architecture: str) -> ImageId:
+    return ImageId(architecture, "0" * 64, architecture)
 
 
 def _machine_of(arguments: dict[str, Any]) -> Machine:
