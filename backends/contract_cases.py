@@ -70,7 +70,6 @@ LARGE_MAP = MemoryMap(tuple(Region(0x100000 + 0x3000 * n, 0x2800) for n in range
 LARGE_PROGRAM = Program((Allocate(),) * PROTOCOL.constants["maximum_operations"])
 PARTIAL = encode((Event("completed", {"operations": 7}),))
 
-_PROBE = PROTOCOL.area["probe"]
 # Left out: MOV CR4 with a reserved bit, after which QEMU's TCG does not come back.
 _RAISED = [
     *("divide_error", "debug", "breakpoint", "overflow", "bound_range", "invalid_opcode"),
@@ -78,21 +77,27 @@ _RAISED = [
     *("absent_segment", "absent_stack", "privileged_instruction", "privileged_gate"),
 ]
 _OVERFLOWS = ("push", "call", "array", "interrupt", "exception", "string", "straddle")
-_FAULTING = Program(
-    (
-        StackAllocate(),
-        *map(Raise, _RAISED),
-        *map(Interrupt, (0, 3, 6, 31)),
-        Probe(_PROBE),
-        Map(_PROBE, 1, Rights(0)),
-        *(Probe(_PROBE + 5, "write", 1, ring=ring) for ring in (0, 3)),
-        Probe(_PROBE + 0xFFE, "read"),
-        *(Overflow(0, how, 8192 if how == "array" else 0) for how in _OVERFLOWS),
-        Probe(_PROBE + 0x1000, "execute", 1),
-    ),
-    stacks=2,
-)
-FAULTS = len(_FAULTING.operations) - 2
+
+
+def _faulting(architecture: str) -> Program:
+    probe = PROTOCOL.images[architecture].area["probe"]
+    return Program(
+        (
+            StackAllocate(),
+            *map(Raise, _RAISED),
+            *map(Interrupt, (0, 3, 6, 31)),
+            Probe(probe),
+            Map(probe, 1, Rights(0)),
+            *(Probe(probe + 5, "write", 1, ring=ring) for ring in (0, 3)),
+            Probe(probe + 0xFFE, "read"),
+            *(Overflow(0, how, 8192 if how == "array" else 0) for how in _OVERFLOWS),
+            Probe(probe + 0x1000, "execute", 1),
+        ),
+        stacks=2,
+    )
+
+
+FAULTS = len(_faulting("i686").operations) - 2
 """Operations of `faulting_request` that provoke a fault."""
 
 _MAILBOX = PROTOCOL.boot["mailbox"]
@@ -131,7 +136,8 @@ def small_request() -> Request:
 
 def faulting_request(paging: str) -> Request:
     """A request of which nearly every operation faults."""
-    return request_of(program=_FAULTING, paging=paging)
+    architecture = "x86_64" if paging == "4-level" else "i686"
+    return request_of(program=_faulting(architecture), paging=paging)
 
 
 def ends_in_shutdown_request() -> Request:

@@ -41,8 +41,8 @@ _BINARIES = ("qemu-system-i386", "qemu-system-x86_64")
 CPUS = {
     "pentium3": "pentium3",
     "core2duo": "core2duo,-lm,-syscall",
-    "broadwell": "Broadwell-noTSX,-lm,-syscall,-pcid,-x2apic,-tsc-deadline,-invpcid,-rdseed"
-    ",-3dnowprefetch",
+    "broadwell": "Broadwell-noTSX,+pdpe1gb,-lm,-syscall,-pcid,-x2apic,-tsc-deadline,-invpcid"
+    ",-rdseed,-3dnowprefetch",
 }
 """The engine's names of the harness's CPU profiles, less what TCG warns that it does not have.
 
@@ -51,7 +51,8 @@ These are for the image i686: without long mode.
 
 CPUS_64 = {
     "core2duo": "core2duo",
-    "broadwell": "Broadwell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid,-rdseed,-3dnowprefetch",
+    "broadwell": "Broadwell-noTSX,+pdpe1gb,-pcid,-x2apic,-tsc-deadline,-invpcid,-rdseed"
+    ",-3dnowprefetch",
 }
 """The same with long mode, for x86_64."""
 

@@ -267,6 +267,7 @@ def test_cpuid_says_what_the_profile_says(profile: str) -> None:
     assert bool(structured >> 7 & 1) == expected.has_smep
     assert bool(structured >> 20 & 1) == expected.has_smap
     assert bool(more >> 20 & 1) == expected.has_nx
+    assert bool(more >> 26 & 1) == expected.has_1gib_pages
     # Vol. 2: 36 where the leaf is missing and PAE is there.
     width = values[0x80000008][0] & 0xFF if extended >= 0x80000008 else 36
     assert width == expected.maxphyaddr

@@ -42,6 +42,7 @@ __all__ = ["EFER", "ControlUnit"]
 EFER = 0xC0000080
 """The number of IA32_EFER (SDM vol. 4, table 2-2)."""
 
+_FEATURES = 0x80000001
 _ADDRESS_WIDTHS = 0x80000008
 _EFLAGS_AC = 1 << 18
 # What only the writes here can change. CLTS, LMSW and task switches change others.
@@ -166,8 +167,11 @@ class ControlUnit:
         """What CPUID answers in EAX, EBX, ECX and EDX, where Unicorn knows no better.
 
         4.1.4: MAXPHYADDR is in the lowest byte of leaf 80000008H, and the width of linear addresses
-        in the next. Processors without 64-bit mode have no such leaf.
+        in the next. Processors without 64-bit mode have no such leaf. What else the profile has is
+        in leaf 80000001H.
         """
+        if leaf == _FEATURES:
+            return self._profile.cpuid_features
         if leaf != _ADDRESS_WIDTHS or not self._profile.has_nx:
             return None
         return 48 << 8 | self._profile.maxphyaddr, 0, 0, 0

@@ -31,6 +31,8 @@ class CpuProfile:
         checks_absent_pdptes: loading the PDPTE registers checks the reserved bits of entries that
             are not present, too. The manual leaves that open (4.4.1, footnote: "on some
             processors").
+        cpuid_features: what CPUID answers in EAX, EBX, ECX and EDX for leaf 80000001H; None where
+            Unicorn's processor of that name says what the profile has.
     """
 
     maxphyaddr: int = 36
@@ -45,6 +47,7 @@ class CpuProfile:
     has_smap: bool = False
     other_cr4: int = _P6_CR4
     checks_absent_pdptes: bool = False
+    cpuid_features: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         # 4.1.4: at most 52; no processor has less than the 32 bits of 32-bit paging.
@@ -57,9 +60,12 @@ PROFILES = {
     "core2duo": CpuProfile(other_cr4=_P6_CR4 | _VMXE),
     "broadwell": CpuProfile(
         maxphyaddr=39,
+        has_1gib_pages=True,
         has_smep=True,
         has_smap=True,
         other_cr4=_P6_CR4 | _VMXE | _FSGSBASE | _OSXSAVE,
+        # Unicorn's, and bit 26 of EDX: 1-GByte pages.
+        cpuid_features=(0x306D2, 0, 0x21, 0x28100800 | 1 << 26),
     ),
 }
 """By the harness's name of the CPU profile."""

@@ -27,6 +27,7 @@ class Rights(IntFlag):
     USER = _RIGHTS["user"]
     NO_EXECUTE = _RIGHTS["no_execute"]
     LARGE_PAGE = _RIGHTS["large_page"]
+    HUGE_PAGE = _RIGHTS["huge_page"]
 
 
 def rights_names(rights: int) -> list[str]:

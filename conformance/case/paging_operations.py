@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Map(Operation):
-    """Map the page (or the large page) at `address` to a frame of the arena."""
+    """Map the page (or the large or huge page) at `address` to the arena."""
 
     name: ClassVar[str] = "map"
     address: int
@@ -66,7 +66,8 @@ class WriteEntry(Operation):
     """Clear bits of the entry for `address` at `level` of the paging structures, then set some.
 
     Attributes:
-        level: `page_table`, `page_directory` or (with PAE paging) `pointer_table`.
+        level: `page_table`, `page_directory`, (with PAE or 4-level paging) `pointer_table` or (with
+            4-level paging) `root_table`.
         clear, set: bits of the entry.
     """
 

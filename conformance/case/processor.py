@@ -16,12 +16,16 @@ class Feature(IntFlag):
     NX = 1 << 2
     SMEP = 1 << 3
     SMAP = 1 << 4
+    HUGE_PAGES = 1 << 5
+    """Pages of 1 GiB, with 4-level paging."""
 
 
 CPU_FEATURES: Mapping[str, Feature] = {
     "pentium3": Feature.PSE | Feature.PAE,
     "core2duo": Feature.PSE | Feature.PAE | Feature.NX,
-    "broadwell": Feature.PSE | Feature.PAE | Feature.NX | Feature.SMEP | Feature.SMAP,
+    "broadwell": (
+        Feature.PSE | Feature.PAE | Feature.NX | Feature.SMEP | Feature.SMAP | Feature.HUGE_PAGES
+    ),
 }
 """The features of each profile; the simplest processor first."""
 

@@ -60,7 +60,7 @@ class Access:
                 ring = 3  # ring 0 would change the kernel itself
         else:
             address = space.mapped(self.which)
-            pages = self.page if address in space.large else self.page == _NEXT
+            pages = self.page if space.covers_slot(address) else self.page == _NEXT
             address += pages * PAGE
         address += self.offset
         yield _probe(space, address, self, ring)

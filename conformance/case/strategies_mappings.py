@@ -25,6 +25,7 @@ from conformance.case.probe_space import ARENA_PAGES, Plain, ProbeSpace, Seed
 __all__ = [
     "BITS",
     "INVALIDATE",
+    "LEVELS",
     "RIGHTS",
     "WHICH",
     "NewMapping",
@@ -45,17 +46,28 @@ RIGHTS: Final = st.integers(0, 7).map(Rights)
 
 @dataclass(frozen=True, slots=True)
 class NewMapping:
-    """Map a page, or a slot with one large page, where nothing is mapped yet."""
+    """Map a page, or a slot with one large or huge page, where nothing is mapped yet.
+
+    Attributes:
+        huge: where there are huge pages; elsewhere the page is large.
+    """
 
     page: int
     frame: int
     rights: Rights
     invalidate: bool
     large: bool
+    huge: bool = False
 
     def operations(self, space: ProbeSpace) -> Iterator[Operation]:
         """The mapping; before a large one with 32-bit paging, CR4.PSE."""
         rights = space.rights(self.rights)
+        if self.huge and space.has_huge_pages:
+            address = space.slot(self.page // ARENA_PAGES, huge=True)
+            space.huge.append(address)
+            space.latest = address
+            yield Map(address, 0, rights | Rights.HUGE_PAGE, self.invalidate)
+            return
         if not self.large:
             address = space.unmapped(self.page)
             space.pages.append(address)
@@ -81,9 +93,7 @@ class Removal:
     def operations(self, space: ProbeSpace) -> Iterator[Operation]:
         """The removal."""
         address = space.mapped(self.which)
-        for mapped in (space.pages, space.large):
-            if address in mapped:
-                mapped.remove(address)
+        space.remove(address)
         yield Unmap(address, self.invalidate)
 
 
@@ -160,20 +170,27 @@ class SetControl:
         yield Control(name, self.value)
 
 
-_LEVEL: Final = st.integers(0, 2)
+LEVELS: Final = st.integers(0, 3)
 
 # Numbers of bits; from the end, where the reserved ones are, if negative.
 _BIT: Final = st.one_of(st.integers(0, 10), st.integers(-7, -1))
 BITS: Final[SearchStrategy[tuple[int, ...]]] = st.one_of(st.tuples(_BIT), st.tuples(_BIT, _BIT))
 
 _PAGE: Final = st.one_of(st.integers(0, 3), st.integers(0, 2 * ARENA_PAGES - 1))
-_LARGE: Final = st.sampled_from((False, False, True))
+_SIZES: Final = st.sampled_from(((False, False),) * 4 + ((True, False), (True, True)))
 
 new_mappings: Final[SearchStrategy[NewMapping]] = st.builds(
-    NewMapping, _PAGE, st.integers(0, ARENA_PAGES - 1), RIGHTS, INVALIDATE, _LARGE
+    lambda page, frame, rights, invalidate, sizes: NewMapping(
+        page, frame, rights, invalidate, *sizes
+    ),
+    _PAGE,
+    st.integers(0, ARENA_PAGES - 1),
+    RIGHTS,
+    INVALIDATE,
+    _SIZES,
 )
 _writes: SearchStrategy[Seed] = st.builds(
-    WriteBits, WHICH, _LEVEL, BITS, st.sampled_from((False, True)), INVALIDATE
+    WriteBits, WHICH, LEVELS, BITS, st.sampled_from((False, True)), INVALIDATE
 )
 _controls: SearchStrategy[Seed] = st.builds(
     SetControl, st.integers(0, 4), st.sampled_from((True, False))
@@ -185,7 +202,7 @@ mapping_seeds: Final[SearchStrategy[Seed]] = st.one_of(
     *[_controls] * 2,
     st.builds(Removal, WHICH, INVALIDATE),
     st.builds(NewRights, WHICH, RIGHTS, INVALIDATE),
-    st.builds(ReadBack, WHICH, _LEVEL),
+    st.builds(ReadBack, WHICH, LEVELS),
     st.builds(Invalidation, WHICH),
     st.just(Plain(Reload())),
 )

@@ -7,6 +7,7 @@ sound.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from conformance.case.strategies_attempts import Access, accesses, attempt_seeds
 from conformance.case.strategies_mappings import (
     BITS,
     INVALIDATE,
+    LEVELS,
     RIGHTS,
     NewMapping,
     NewRights,
@@ -35,7 +37,7 @@ from conformance.case.strategies_mappings import (
     new_mappings,
 )
 from conformance.case.strategies_regions import draw_several
-from conformance.case.strategies_unsound import unsound_seeds
+from conformance.case.strategies_unsound import unsound_seeds_on
 
 __all__ = ["paging_programs_on"]
 
@@ -64,9 +66,8 @@ class _Stale:
         if self.afterwards:
             yield Invalidate(address)
         yield from self.access.operations(space)
-        for mapped in (space.pages, space.large):
-            if self.unmap and address in mapped:
-                mapped.remove(address)
+        if self.unmap:
+            space.remove(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,12 @@ class _ControlAndAccess:
 _ACCESSED_AND_DIRTY: Final = (1, 2)
 _BOOLEANS: Final = st.sampled_from((False, True))
 _RARELY: Final = st.sampled_from((False, False, False, True))
-_LEVEL: Final = st.integers(0, 2)
 _together: SearchStrategy[Seed] = st.one_of(
     st.builds(_Stale, accesses, RIGHTS, _BOOLEANS, _RARELY, _BOOLEANS),
     st.builds(
         _EntryAndAccess,
         accesses,
-        _LEVEL,
+        LEVELS,
         st.just(_ACCESSED_AND_DIRTY),
         st.just(True),
         INVALIDATE,
@@ -128,7 +128,7 @@ _together: SearchStrategy[Seed] = st.one_of(
     st.builds(
         _EntryAndAccess,
         accesses,
-        _LEVEL,
+        LEVELS,
         BITS,
         _BOOLEANS,
         INVALIDATE,
@@ -137,9 +137,14 @@ _together: SearchStrategy[Seed] = st.one_of(
     ),
     st.builds(_ControlAndAccess, st.integers(0, 4), st.sampled_from((True, False)), accesses),
 )
-_seeds: SearchStrategy[Seed] = st.one_of(
-    attempt_seeds, mapping_seeds, *[_together] * 3, *[unsound_seeds] * 2
-)
+
+
+@functools.cache
+def _seeds_on(architecture: str) -> SearchStrategy[Seed]:
+    unsound = unsound_seeds_on(architecture)
+    return st.one_of(attempt_seeds, mapping_seeds, *[_together] * 3, *[unsound] * 2)
+
+
 _MAPPINGS: Final = 4
 _LAST: Final[SearchStrategy[tuple[Operation, ...]]] = st.sampled_from(
     (*((),) * 15, (TripleFault(),))
@@ -154,7 +159,7 @@ def paging_programs_on(machine: Machine, *, max_operations: int) -> SearchStrate
 @st.composite
 def _programs(draw: DrawFn, machine: Machine, most: int) -> Program:
     seeds: list[Seed] = [*draw_several(draw, new_mappings, 0, min(_MAPPINGS, most))]
-    seeds += draw_several(draw, _seeds, 0, max(0, most - len(seeds)))
+    seeds += draw_several(draw, _seeds_on(machine.architecture), 0, max(0, most - len(seeds)))
     last: tuple[Operation, ...] = draw(_LAST)[:most]
     operations = itertools.islice(_resolve(seeds, machine), most - len(last))
     return Program((*operations, *last))

@@ -93,10 +93,11 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, program=program)
     for stacks in lower(case.program.stacks):
         yield replace(case, program=replace(case.program, stacks=stacks))
-    for operations in pages_moved(case.program.operations):
+    architecture = case.machine.architecture
+    for operations in pages_moved(case.program.operations, architecture):
         yield replace(case, program=replace(case.program, operations=operations))
     for index, operation in enumerate(case.program.operations):
-        for simpler in simpler_operations(operation):
+        for simpler in simpler_operations(operation, architecture):
             operations = (
                 *case.program.operations[:index],
                 simpler,

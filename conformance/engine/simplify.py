@@ -19,11 +19,6 @@ from conformance.protocol import PROTOCOL, Field
 __all__ = ["case_rank", "lower", "pages_moved", "simpler_operations"]
 
 _PAGE = PROTOCOL.constants["frame_size"]
-_AREAS = tuple(sorted({each for image in PROTOCOL.images.values() for each in image.area.values()}))
-_SLOTS = tuple(
-    PROTOCOL.area["probe"] + slot * PROTOCOL.constants["probe_slot_size"]
-    for slot in range(PROTOCOL.constants["probe_slots"])
-)
 _ADDRESSES = ("address", "base")
 _BITS = ("rights", "clear", "set")
 
@@ -54,23 +49,34 @@ def case_rank(case: Case) -> tuple[int, int, int, int]:
     return len(regions), len(operations), setting, numbers
 
 
-def simpler_operations(operation: Operation) -> Iterator[Operation]:
-    """The operation with one operand simpler."""
+def simpler_operations(operation: Operation, architecture: str) -> Iterator[Operation]:
+    """The operation with one operand simpler.
+
+    Args:
+        operation: what is made simpler.
+        architecture: of the image, which decides where its areas are.
+    """
+    areas = tuple(PROTOCOL.images[architecture].area.values())
     for field in PROTOCOL.operations[operation.name].operands.fields:
         rank = _rank(operation, field)
-        for value in _candidates(operation, field):
+        for value in _candidates(operation, field, areas):
             changes: dict[str, Any] = {field.name: value}
             simpler = replace(operation, **changes)
             if _rank(simpler, field) < rank:
                 yield simpler
 
 
-def pages_moved(operations: tuple[Operation, ...]) -> Iterator[tuple[Operation, ...]]:
+def pages_moved(
+    operations: tuple[Operation, ...], architecture: str
+) -> Iterator[tuple[Operation, ...]]:
     """The operations with one page of the probe area replaced by an earlier one, everywhere."""
-    pages = sorted({page for operation in operations for page in _pages(operation)})
+    values = PROTOCOL.images[architecture]
+    first, size = values.area["probe"], values.constants["probe_slot_size"]
+    end = first + values.constants["probe_slots"] * size
+    pages = sorted({page for operation in operations for page in _pages(operation, first, end)})
     for page in pages:
-        slot = max(start for start in _SLOTS if start <= page)
-        for target in dict.fromkeys((_SLOTS[0], slot, _SLOTS[0] + page - slot)):
+        slot = page - (page - first) % size
+        for target in dict.fromkeys((first, slot, first + page - slot)):
             if target < page and target not in pages:
                 yield tuple(_with_page(operation, page, target) for operation in operations)
 
@@ -82,9 +88,9 @@ def _addresses(operation: Operation) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def _pages(operation: Operation) -> Iterator[int]:
+def _pages(operation: Operation, start: int, end: int) -> Iterator[int]:
     for _, value in _addresses(operation):
-        if _SLOTS[0] <= value < _SLOTS[-1] + PROTOCOL.constants["probe_slot_size"]:
+        if start <= value < end:
             yield value - value % _PAGE
 
 
@@ -108,7 +114,7 @@ def _rank(operation: Operation, field: Field) -> int:
     return 1 + (number.bit_count() if field.name in _BITS else number)
 
 
-def _candidates(operation: Operation, field: Field) -> Iterator[Any]:
+def _candidates(operation: Operation, field: Field, areas: tuple[int, ...]) -> Iterator[Any]:
     value, default = getattr(operation, field.name), _default(operation, field)
     if default is not MISSING:
         yield default
@@ -122,7 +128,7 @@ def _candidates(operation: Operation, field: Field) -> Iterator[Any]:
         kind = Rights if isinstance(value, Rights) else int
         yield from (kind(value & ~(1 << bit)) for bit in range(field.bits) if value >> bit & 1)
     elif field.name in _ADDRESSES:
-        area = max((start for start in _AREAS if start <= value), default=0)
+        area = max((start for start in areas if start <= value), default=0)
         yield from (area, area + value % _PAGE, value - value % _PAGE)
     else:
         yield from lower(value)

@@ -14,8 +14,8 @@ from conformance.oracle.address_space import (
 )
 from conformance.oracle.control import is_bad_pdpte
 from conformance.oracle.expectation import Rule
-from conformance.oracle.setting import PAGE, SLOT, in_probe_area
-from conformance.oracle.translation import Access, Translation, Walk, error_code, right, walk
+from conformance.oracle.setting import PAGE
+from conformance.oracle.translation import Access, Translation, Upper, Walk, error_code, right, walk
 from conformance.oracle.worlds import Performance, World
 
 __all__ = ["Fault", "Part", "Reached", "reach"]
@@ -65,7 +65,7 @@ class _Outcome:
         from_memory: memory itself says so; otherwise a cached translation does.
         certain: the flags that the processor sets, however it came about.
         possible: the flags that it sets in one of the ways.
-        kept: what the processor may keep of it.
+        kept: translations, and what led to each of them, that the processor may keep.
         ghost: what had invalidated the translation.
     """
 
@@ -75,7 +75,7 @@ class _Outcome:
     from_memory: bool
     certain: frozenset[Flag]
     possible: frozenset[Flag]
-    kept: list[tuple[Translation, int]] = field(default_factory=list)
+    kept: list[tuple[Translation, tuple[Upper, ...]]] = field(default_factory=list)
     ghost: Rule | None = None
 
     def shows(self) -> tuple[int | None, int]:
@@ -140,7 +140,7 @@ class Part:
             return None
         rule = rules.FLAGS_ON_FAULT if outcome.from_memory else rules.FLAGS_OF_STALE
         self._leave_open(outcome.possible, rule)
-        world.caches.page_fault(self._linear, _directory_base(world, self._linear))
+        world.caches.page_fault(self._linear)
         return Fault("page_fault", outcome.rule, outcome.error_code, self._linear)
 
     def done(self) -> Reached:
@@ -164,11 +164,10 @@ class Part:
 
     def _keep(self) -> None:
         caches = self._world.caches
-        for translation, directory_entry in self._outcome.kept:
+        for translation, uppers in self._outcome.kept:
             caches.keep(translation)
-            if directory_entry:
-                base = _directory_base(self._world, self._linear)
-                caches.keep_directory_entry(base, directory_entry)
+            for upper in uppers:
+                caches.keep_upper(upper)
 
 
 def _decide(performance: Performance, access: Access, linear: int) -> _Outcome:
@@ -203,17 +202,15 @@ def _permitted(world: World, access: Access, linear: int) -> Iterator[_Outcome]:
     setting = world.setting
     fresh = walk(setting, world.structures, world.control, linear)
     yield _of_walk(world, access, linear, fresh, True)
-    if not in_probe_area(linear):
+    if not setting.in_probe_area(linear):
         # Nobody changes those translations.
         return
     for translation in world.caches.translations(linear):
         cached = _of_cached(world, access, translation, linear)
         if cached is not None:
             yield cached
-    base = _directory_base(world, linear)
-    current = world.structures.read(entry_address(setting, "page_directory", linear))
-    for entry in world.caches.directory_entries(base, current):
-        mixed = walk(setting, world.structures, world.control, linear, entry)
+    for upper in world.caches.uppers(linear):
+        mixed = walk(setting, world.structures, world.control, linear, upper)
         yield _of_walk(world, access, linear, mixed, False)
 
 
@@ -230,7 +227,7 @@ def _of_walk(
     elif _pdpte_register_decides(world, linear):
         rule = rules.PDPTE_REGISTERS
     # Elsewhere nobody looks at the flags.
-    flagged = walked.used if in_probe_area(linear) else ()
+    flagged = walked.used if world.setting.in_probe_area(linear) else ()
     accessed = frozenset((address, ACCESSED) for address in flagged)
     if page is None or not allowed:
         code = error_code(world.setting, world.control, access, walked.obstacle)
@@ -261,7 +258,7 @@ def _of_walk(
         from_memory,
         certain,
         frozenset(),
-        [(kept, walked.directory_entry)],
+        [(kept, walked.uppers)],
     )
 
 
@@ -287,8 +284,3 @@ def _pdpte_register_decides(world: World, linear: int) -> bool:
     register = world.control.pdptes[linear >> 30]
     in_memory = world.structures.read(entry_address(world.setting, "pointer_table", linear))
     return bool((register ^ in_memory) & PRESENT) or is_bad_pdpte(in_memory)
-
-
-def _directory_base(world: World, linear: int) -> int:
-    """Where what one PDE maps begins."""
-    return linear & -(SLOT // 2 if world.setting.wide else SLOT)

@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 from conformance.oracle.expectation import Rule
-from conformance.oracle.setting import PAGE, PROBE, SLOT, STACK_SIZE, USER, Setting
+from conformance.oracle.setting import PAGE, STACK_SIZE, Setting
 from conformance.protocol import PROTOCOL
 
 __all__ = [
@@ -31,13 +31,15 @@ DIRTY: Final = 1 << 6
 LARGE: Final = 1 << 7
 EXECUTE_DISABLE: Final = 1 << 63
 
-_SLOTS: Final = PROTOCOL.constants["probe_slots"]
 _WINDOW_SIZE: Final = PROTOCOL.boot["kernel_window_size"]
 _STACKS_SIZE: Final = PROTOCOL.constants["maximum_stacks"] * STACK_SIZE
 _PHYSICAL_MAP: Final = PROTOCOL.images["x86_64"].area["physical_map"]
 _OPEN_TO_HARDWARE: Final = ACCESSED | DIRTY
-_TABLES: Final = {"legacy": (1, 5, 7, 9), "pae": (5, 13, 17, 21), "4-level": (8, 16, 20, 24)}
+_TABLES: Final = {"legacy": (1, 5, 7, 9), "pae": (5, 13, 17, 21), "4-level": (10, 18, 22, 24)}
 """By paging mode: the first frame of the tables of window, stacks, probe area and user area."""
+_MAP_POINTERS: Final = 3
+_MAP_DIRECTORY: Final = 9
+"""With 4-level paging: the frames of the upper structures of the physical map."""
 
 
 class PagingStructures:
@@ -127,7 +129,7 @@ def entry_address(setting: Setting, level: str, linear: int) -> int:
     """Physical address of the entry for a linear address, where it was at start-up."""
     start = setting.tables[0]
     if level != "page_table":
-        frame, index = _UPPER_LEVELS[setting.paging](level, linear)
+        frame, index = _UPPER_LEVELS[setting.paging](setting, level, linear)
         return start + frame * PAGE + index * setting.entry_size
     for area, size, frame in _areas(setting):
         if area <= linear < area + size:
@@ -135,24 +137,29 @@ def entry_address(setting: Setting, level: str, linear: int) -> int:
     raise AssertionError(f"{linear:#x} has no table")
 
 
-def _legacy(_: str, linear: int) -> tuple[int, int]:
+def _legacy(_: Setting, __: str, linear: int) -> tuple[int, int]:
     """Frame of the structure at a level above the page tables, and number of the entry in it."""
     return 0, linear >> 22
 
 
-def _pae(level: str, linear: int) -> tuple[int, int]:
+def _pae(_: Setting, level: str, linear: int) -> tuple[int, int]:
     if level == "pointer_table":
         return 0, linear >> 30
     return 1 + (linear >> 30), linear >> 21 & 0x1FF
 
 
-def _four_level(level: str, linear: int) -> tuple[int, int]:
-    half = linear >> 47
+def _four_level(setting: Setting, level: str, linear: int) -> tuple[int, int]:
     if level == "root_table":
         return 0, linear >> 39 & 0x1FF
+    if linear >> 47:
+        pointers, directory = 2, 8
+    elif linear >= setting.user_area:
+        pointers, directory = 4, 7
+    else:
+        pointers, directory = 1, 5 + (linear - setting.probe_area) // setting.slot_size
     if level == "pointer_table":
-        return 2 if half else 1, linear >> 30 & 0x1FF
-    return 6 if half else {1: 4, 2: 5}[linear >> 30], linear >> 21 & 0x1FF
+        return pointers, linear >> 30 & 0x1FF
+    return directory, linear >> 21 & 0x1FF
 
 
 _UPPER_LEVELS: Final = {"legacy": _legacy, "pae": _pae, "4-level": _four_level}
@@ -167,12 +174,23 @@ def initial_entry(setting: Setting, address: int) -> int:
 def _areas(setting: Setting) -> list[tuple[int, int, int]]:
     """Linear start, size, and number of the first frame of tables, of what is mapped."""
     window, stacks, probe, user = _TABLES[setting.paging]
+    reach = _table_reach(setting)
+    # With 4-level paging only the beginning of a slot has a table.
+    tables = 1 if setting.long_mode else setting.slot_size // reach
     return [
         (setting.window, _WINDOW_SIZE, window),
         (setting.stack_area, _STACKS_SIZE, stacks),
-        (PROBE, _SLOTS * SLOT, probe),
-        (USER, 2 * PAGE, user),
+        *(
+            (slot, tables * reach, probe + number * tables)
+            for number, slot in enumerate(setting.slots)
+        ),
+        (setting.user_area, 2 * PAGE, user),
     ]
+
+
+def _table_reach(setting: Setting) -> int:
+    """Bytes that one page table maps."""
+    return PAGE * (PAGE // setting.entry_size)
 
 
 @functools.lru_cache(maxsize=64)
@@ -190,33 +208,34 @@ def _initial(setting: Setting) -> bytes:
         put(entry_address(setting, level, linear), start + PAGE * frame | flags)
 
     # Upper levels: the table for each stretch that one table maps.
-    reach = PAGE * (PAGE // size)
+    reach = _table_reach(setting)
+    ring3_areas = (*setting.slots, setting.user_area)
     for area, length, frame in _areas(setting):
-        flags = user if area in (PROBE, USER) else kernel
+        flags = user if area in ring3_areas else kernel
         for number in range(-(-length // reach)):
             put_structure("page_directory", area + number * reach, frame + number, flags)
     if setting.pae:
         for gib in range(4):
             put_structure("pointer_table", gib << 30, 1 + gib, PRESENT)
     elif setting.wide:
-        for linear, frame, flags in (
-            (PROBE, 4, user),
-            (USER, 5, user),
-            (setting.window, 6, kernel),
-        ):
-            put_structure("pointer_table", linear, frame, flags)
-        put_structure("root_table", PROBE, 1, user)
-        put_structure("root_table", setting.window, 2, kernel)
+        upper = [(area, user) for area in ring3_areas] + [(setting.window, kernel)]
+        for linear, flags in upper:
+            directory, _ = _four_level(setting, "page_directory", linear)
+            pointers, _ = _four_level(setting, "pointer_table", linear)
+            put_structure("pointer_table", linear, directory, flags)
+            put_structure("root_table", linear, pointers, flags)
         # The physical map: its own upper levels over the window's tables, without execution.
-        put_structure("root_table", _PHYSICAL_MAP, 3, kernel | data_only)
-        put(start + 3 * PAGE, start + 7 * PAGE | kernel)
+        put_structure("root_table", _PHYSICAL_MAP, _MAP_POINTERS, kernel | data_only)
+        put(start + _MAP_POINTERS * PAGE, start + _MAP_DIRECTORY * PAGE | kernel)
+        first = _TABLES[setting.paging][0]
         for number in range(_WINDOW_SIZE // reach):
-            put(start + 7 * PAGE + number * 8, start + (8 + number) * PAGE | kernel)
+            table = start + (first + number) * PAGE
+            put(start + _MAP_DIRECTORY * PAGE + number * 8, table | kernel)
 
     # Lower levels, one page after the other from each area's start.
     window, stacks, ring3 = (
         entry_address(setting, "page_table", area)
-        for area in (setting.window, setting.stack_area, USER)
+        for area in (setting.window, setting.stack_area, setting.user_area)
     )
     for page in range(_WINDOW_SIZE // PAGE):
         put(window + page * size, page * PAGE | kernel)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from conformance.oracle import rules
 from conformance.oracle.accesses import Fault
 from conformance.oracle.expectation import Rule
-from conformance.oracle.setting import PAGE, STACK_SIZE, USER, Setting
+from conformance.oracle.setting import PAGE, STACK_SIZE, Setting
 from conformance.oracle.translation import Access, right, walk
 from conformance.oracle.worlds import Performance, World
 from conformance.protocol import PROTOCOL
@@ -49,7 +49,7 @@ def probe_place(setting: Setting, symbol: str) -> Place:
 
 def user_place(setting: Setting, symbol: str) -> Place:
     """In ring 3, on its stack."""
-    return Place(setting.user_symbol(symbol), USER + 2 * PAGE, 3)
+    return Place(setting.user_symbol(symbol), setting.user_stack_top, 3)
 
 
 def kernel_may_write(world: World, address: int) -> bool:
@@ -133,7 +133,7 @@ def _stack(setting: Setting, esp: int) -> tuple[str, int]:
     offset = esp - setting.stack_area
     if 0 < offset <= setting.stacks * STACK_SIZE:
         return "task", (offset - 1) // STACK_SIZE
-    if USER + PAGE < esp <= USER + 2 * PAGE:
+    if PAGE < esp - setting.user_area <= 2 * PAGE:
         return "user", 0
     start, end = setting.probe_stack
     return ("probe" if start < esp <= end else "kernel"), 0

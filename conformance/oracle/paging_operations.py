@@ -26,7 +26,7 @@ from conformance.oracle.address_space import (
     entry_address,
     initial_entry,
 )
-from conformance.oracle.setting import PAGE, SLOT, Setting
+from conformance.oracle.setting import PAGE, Setting
 from conformance.oracle.worlds import Performance, World
 from conformance.protocol import PROTOCOL
 
@@ -41,37 +41,38 @@ __all__ = [
 ]
 
 _FRAMES: Final = PROTOCOL.constants["arena_frames"]
-_SLOTS: Final = PROTOCOL.constants["probe_slots"]
 _GRANTED: Final = WRITABLE | USER_MODE | EXECUTE_DISABLE
 _FLAGS: Final = 0xF7F  # without PS, and with the PAT flag of a PTE among the fixed ones
 _UPPER: Final = (1 << 64) - (1 << 40)
 _LEGACY_LARGE: Final = 1 << 21
-_PAE_LARGE: Final = (1 << 21) - (1 << 13)
-_POINTER: Final = 0xFFF | _UPPER
+_WIDE_LARGE: Final = (1 << 21) - (1 << 13)
+_HUGE: Final = (1 << 30) - (1 << 13)
 
 
 def map_page(performance: Performance, operation: Map) -> None:
     """`map`."""
     world = performance.world
     setting, address = world.setting, operation.address
-    large = Rights.LARGE_PAGE in operation.rights
-    if not _can_give(setting, operation.rights):
+    large, huge = Rights.LARGE_PAGE in operation.rights, Rights.HUGE_PAGE in operation.rights
+    if not _can_give(setting, operation.rights) or (large and huge):
         return performance.reject("bad_value")
     if not setting.is_probeable(address):
         return performance.reject("bad_address")
-    if operation.frame >= _FRAMES or (large and operation.frame):
+    if operation.frame >= _FRAMES or ((large or huge) and operation.frame):
         return performance.reject("bad_frame")
-    if large and address % SLOT:
+    if (large or huge) and setting.offset_in_slot(address):
         return performance.reject("bad_address")
     if large and not (setting.wide or world.control.page_size_extensions):
         return performance.reject("no_feature")
-    if _is_large(world, address) or (not large and _is_mapped(world, address)):
+    if huge and not setting.huge_pages:
+        return performance.reject("no_feature")
+    obstacle = _mapping_level(world, address)
+    level = "pointer_table" if huge else "page_directory" if large else "page_table"
+    if obstacle is not None and _is_at_or_above(obstacle, level):
         return performance.reject("already_mapped")
-    value = setting.arena + operation.frame * PAGE | _granted(operation.rights) | PRESENT
-    if large:
-        _write(world, "page_directory", address, value | LARGE)
-    else:
-        _write(world, "page_table", address, value)
+    value = 0 if huge else setting.arena + operation.frame * PAGE
+    value |= _granted(operation.rights) | PRESENT | (LARGE if large or huge else 0)
+    _write(world, level, address, value)
     return _changed(performance, address, operation.invalidate)
 
 
@@ -80,30 +81,25 @@ def unmap_page(performance: Performance, operation: Unmap) -> None:
     world, address = performance.world, operation.address
     if not world.setting.is_probeable(address):
         return performance.reject("bad_address")
-    if _is_large(world, address):
-        table = initial_entry(
-            world.setting, entry_address(world.setting, "page_directory", address)
-        )
-        _write(world, "page_directory", address, table)
-    elif _is_mapped(world, address):
-        _write(world, "page_table", address, 0)
-    else:
+    level = _mapping_level(world, address)
+    if level is None:
         return performance.reject("not_mapped")
+    # Of a large or a huge page, what is put back is the table; page tables are empty at start-up.
+    table = initial_entry(world.setting, entry_address(world.setting, level, address))
+    _write(world, level, address, table)
     return _changed(performance, address, operation.invalidate)
 
 
 def change_protection(performance: Performance, operation: Protect) -> None:
     """`protect`."""
     world, address = performance.world, operation.address
-    if not _can_give(world.setting, operation.rights) or Rights.LARGE_PAGE in operation.rights:
+    sizes = Rights.LARGE_PAGE | Rights.HUGE_PAGE
+    if not _can_give(world.setting, operation.rights) or operation.rights & sizes:
         return performance.reject("bad_value")
     if not world.setting.is_probeable(address):
         return performance.reject("bad_address")
-    if _is_large(world, address):
-        level = "page_directory"
-    elif _is_mapped(world, address):
-        level = "page_table"
-    else:
+    level = _mapping_level(world, address)
+    if level is None:
         return performance.reject("not_mapped")
     kept = _read(world, level, address) & ~_GRANTED
     _write(world, level, address, kept | _granted(operation.rights), ACCESSED | DIRTY)
@@ -147,7 +143,7 @@ def read_entry(performance: Performance, operation: ReadEntry) -> None:
         world.structures.settle(address, flag, is_set)
     return performance.show(
         "entry_read",
-        rules.PDPTE_ACCESSED if level == "pointer_table" else rules.FLAGS,
+        rules.PDPTE_ACCESSED if world.setting.pae and level == "pointer_table" else rules.FLAGS,
         level=PROTOCOL.code("paging_level", level),
         value=world.structures.read(address),
     )
@@ -155,8 +151,8 @@ def read_entry(performance: Performance, operation: ReadEntry) -> None:
 
 def has_large_page(world: World) -> bool:
     """A PDE of the probe area has PS set, present or not. Only a slot's first one can."""
-    starts = (PROTOCOL.area["probe"] + slot * SLOT for slot in range(_SLOTS))
-    return any(_read(world, "page_directory", start) & LARGE for start in starts)
+    slots = world.setting.slots
+    return any(_read(world, "page_directory", start) & LARGE for start in slots)
 
 
 def _can_give(setting: Setting, rights: Rights) -> bool:
@@ -180,29 +176,46 @@ def _write(world: World, level: str, address: int, value: int, keep_open: int = 
     world.structures.write(entry_address(world.setting, level, address), value, keep_open)
 
 
-def _is_large(world: World, address: int) -> bool:
-    """A present PDE with PS. Without CR4.PSE there is none: see `control`."""
+def _mapping_level(world: World, address: int) -> str | None:
+    """Where the entry is that maps the page at an address.
+
+    Without CR4.PSE no present PDE has PS: see `control`.
+    """
     large = PRESENT | LARGE
-    return _read(world, "page_directory", address) & large == large
+    if world.setting.huge_pages and _read(world, "pointer_table", address) & large == large:
+        return "pointer_table"
+    if _read(world, "page_directory", address) & large == large:
+        return "page_directory"
+    return "page_table" if _read(world, "page_table", address) & PRESENT else None
 
 
-def _is_mapped(world: World, address: int) -> bool:
-    return bool(_read(world, "page_table", address) & PRESENT)
+def _is_at_or_above(level: str, other: str) -> bool:
+    return PROTOCOL.code("paging_level", level) >= PROTOCOL.code("paging_level", other)
 
 
 def _has_level(world: World, level: str, address: int) -> bool:
-    if level == "page_table":
-        return not _is_large(world, address)
-    return level == "page_directory" or world.setting.pae
+    match level:
+        case "root_table":
+            return world.setting.long_mode
+        case "pointer_table":
+            return world.setting.wide
+    # Below what maps a page there is nothing.
+    mapping = _mapping_level(world, address)
+    return mapping is None or _is_at_or_above(level, mapping)
 
 
 def _writable(setting: Setting, level: str, entry: int) -> int:
     """The bits that programs may change."""
-    if level == "pointer_table":
-        return _POINTER
     bits = _FLAGS | _UPPER if setting.wide else _FLAGS
-    if level == "page_directory" and entry & LARGE:
-        bits |= _PAE_LARGE if setting.wide else _LEGACY_LARGE
+    match level:
+        case "root_table":
+            bits |= LARGE
+        case "pointer_table" if not setting.huge_pages:
+            bits |= LARGE
+        case "pointer_table" if entry & LARGE:
+            bits |= _HUGE
+        case "page_directory" if entry & LARGE:
+            bits |= _WIDE_LARGE if setting.wide else _LEGACY_LARGE
     return bits
 
 

@@ -8,7 +8,7 @@ from conformance.case.attempt_operations import Interrupt, Raise
 from conformance.oracle import rules
 from conformance.oracle.accesses import Fault, Part, reach
 from conformance.oracle.delivery import Place, faulted, probe_place, user_place
-from conformance.oracle.setting import PAGE, USER, Setting
+from conformance.oracle.setting import Setting
 from conformance.oracle.translation import Access
 from conformance.oracle.worlds import Performance
 from conformance.protocol import PROTOCOL
@@ -16,7 +16,6 @@ from conformance.protocol import PROTOCOL
 __all__ = ["interrupt", "raise_exception"]
 
 _NOWHERE: Final = PROTOCOL.images["x86_64"].constants["nowhere"]
-_USER_STACK_TOP: Final = USER + 2 * PAGE
 _RETURN_FRAME: Final = 5
 """Words of it."""
 
@@ -118,7 +117,7 @@ def _place(setting: Setting, cause: str) -> Place:
     frame = _RETURN_FRAME * setting.word
     if cause == "return_inward":
         at = setting.user_symbol("fault_at_user_return_inward")
-        return Place(at, _USER_STACK_TOP - frame, 3)
+        return Place(at, setting.user_stack_top - frame, 3)
     if cause in _IN_RING_3:
         return user_place(setting, f"fault_at_user_{cause}")
     symbol = f"fault_at_raise_{cause}"
@@ -129,17 +128,17 @@ def _place(setting: Setting, cause: str) -> Place:
 
 def _return_to_no_page(performance: Performance) -> None:
     """The IRET is done, and the instruction that it leads to cannot be fetched."""
-    fetched = Part(performance, Access("execute", user=True), _USER_STACK_TOP, 1).fault()
+    behind = performance.world.setting.user_stack_top
+    fetched = Part(performance, Access("execute", user=True), behind, 1).fault()
     assert fetched is not None
-    faulted(performance, fetched, Place(_USER_STACK_TOP, _USER_STACK_TOP, 3))
+    faulted(performance, fetched, Place(behind, behind, 3))
 
 
 def _frame_faults(performance: Performance) -> bool:
     """Whether ring 3 cannot even push its frame: without NXE, XD is a reserved bit (4.4.2)."""
     setting = performance.world.setting
-    top = _USER_STACK_TOP
     write = Access("write", user=True)
-    pushed = reach(performance, write, top - setting.word, setting.word)
+    pushed = reach(performance, write, setting.user_stack_top - setting.word, setting.word)
     if isinstance(pushed, Fault):
         faulted(performance, pushed, user_place(setting, "fault_at_user_return_frame"))
         return True

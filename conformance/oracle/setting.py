@@ -16,22 +16,15 @@ from conformance.protocol import PROTOCOL
 __all__ = [
     "ARENA_SIZE",
     "PAGE",
-    "PROBE",
-    "SLOT",
     "STACK_SIZE",
-    "USER",
     "Setting",
-    "in_probe_area",
     "is_canonical",
 ]
 
 PAGE: Final = PROTOCOL.constants["frame_size"]
-SLOT: Final = PROTOCOL.constants["probe_slot_size"]
 ARENA_SIZE: Final = PROTOCOL.constants["arena_frames"] * PAGE
 STACK_SIZE: Final = PROTOCOL.constants["task_stack_size"]
-PROBE: Final = PROTOCOL.area["probe"]
-USER: Final = PROTOCOL.area["user"]
-_PROBE_SIZE: Final = PROTOCOL.constants["probe_slots"] * SLOT
+_SLOTS: Final = PROTOCOL.constants["probe_slots"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +35,9 @@ class Setting:
         paging: the machine's paging mode.
         window: linear address of physical address 0, in the kernel window.
         stack_area: linear address of the first stack object.
+        probe_area: linear address of the first slot that programs map.
+        slot_size: bytes from one slot to the next.
+        user_area: linear address of the page of user-mode code.
         features: what the processor has.
         stacks: how many stacks the pool has.
         tables: [start, end) of the page tables.
@@ -56,6 +52,9 @@ class Setting:
     paging: str
     window: int
     stack_area: int
+    probe_area: int
+    slot_size: int
+    user_area: int
     features: Feature
     stacks: int
     tables: tuple[int, int]
@@ -81,6 +80,9 @@ class Setting:
             paging=case.machine.paging,
             window=window,
             stack_area=values.area["stacks"],
+            probe_area=values.area["probe"],
+            slot_size=values.constants["probe_slot_size"],
+            user_area=values.area["user"],
             features=case.machine.features,
             stacks=case.program.stacks,
             tables=image.bounds("page_tables"),
@@ -112,6 +114,11 @@ class Setting:
         return self.paging == "4-level"
 
     @property
+    def user_stack_top(self) -> int:
+        """Linear address behind the stack that ring 3 has."""
+        return self.user_area + 2 * PAGE
+
+    @property
     def word(self) -> int:
         """Bytes that a push takes."""
         return 8 if self.long_mode else 4
@@ -120,6 +127,16 @@ class Setting:
     def no_execute(self) -> bool:
         """The kernel sets IA32_EFER.NXE at start-up."""
         return self.wide and Feature.NX in self.features
+
+    @property
+    def huge_pages(self) -> bool:
+        """PDPTEs can map pages of 1 GiB."""
+        return self.long_mode and Feature.HUGE_PAGES in self.features
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Linear addresses of the slots of the probe area."""
+        return tuple(self.probe_area + number * self.slot_size for number in range(_SLOTS))
 
     @property
     def entry_size(self) -> int:
@@ -136,12 +153,20 @@ class Setting:
 
     def user_symbol(self, name: str) -> int:
         """Where ring 3 sees a symbol of the user-mode code."""
-        return USER + self.symbol(name) - self.symbol("user_code_start")
+        return self.user_area + self.symbol(name) - self.symbol("user_code_start")
 
     def is_probeable(self, address: int, size: int = 1) -> bool:
         """The bytes are in one slot of the probe area, and over the arena's frames."""
-        offset = address - PROBE
-        return 0 <= offset < _PROBE_SIZE and offset % SLOT + size <= ARENA_SIZE
+        offset = self.offset_in_slot(address)
+        return self.in_probe_area(address) and offset + size <= ARENA_SIZE
+
+    def in_probe_area(self, address: int) -> bool:
+        """Is it in the linear addresses that programs map?"""
+        return 0 <= address - self.probe_area < _SLOTS * self.slot_size
+
+    def offset_in_slot(self, address: int) -> int:
+        """From the start of the slot of an address in the probe area."""
+        return (address - self.probe_area) % self.slot_size
 
     def is_stack(self, address: int, size: int) -> bool:
         """The bytes are in stack objects of the pool."""
@@ -171,8 +196,3 @@ def _symbol(symbols: Mapping[str, int], name: str) -> int:
 def is_canonical(address: int) -> bool:
     """Bits 63 to 47 of a linear address are all equal (SDM vol. 1, 3.3.7.1)."""
     return address >> 47 in (0, (1 << 17) - 1)
-
-
-def in_probe_area(address: int) -> bool:
-    """Is it in the linear addresses that programs map?"""
-    return PROBE <= address < PROBE + _PROBE_SIZE

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,24 +18,22 @@ from conformance.oracle.address_space import (
     USER_MODE,
     WRITABLE,
     PagingStructures,
-    entry_address,
 )
 from conformance.oracle.control import ControlRegisters
 from conformance.oracle.expectation import Rule
 from conformance.oracle.setting import PAGE, Setting
 
-__all__ = ["Access", "Translation", "Walk", "error_code", "right", "walk"]
+__all__ = ["Access", "Translation", "Upper", "Walk", "error_code", "right", "walk"]
 
 _FRAME: Final = (1 << 40) - PAGE  # bits 39:12 of an entry are a frame's address
-_MIB_4: Final = 1 << 22
-_MIB_2: Final = 1 << 21
+_RIGHTS: Final = WRITABLE | USER_MODE
 
 # Reserved bits, for a MAXPHYADDR of 40 (see control.PDPTE_RESERVED).
 _LEGACY_LARGE_RESERVED: Final = 1 << 21  # table 4-4
 _PAE_RESERVED: Final = (1 << 63) - (1 << 40)  # tables 4-9 to 4-11: bits 62:MAXPHYADDR
-_FOUR_LEVEL_RESERVED: Final = (1 << 52) - (1 << 40)  # tables 4-17 to 4-19: bits 51:MAXPHYADDR
-_FOUR_LEVEL_LARGE_RESERVED: Final = _FOUR_LEVEL_RESERVED | (1 << 21) - (1 << 13)  # table 4-17
-_PAE_LARGE_RESERVED: Final = _PAE_RESERVED | (1 << 21) - (1 << 13)  # table 4-9: bits 20:13 too
+_FOUR_LEVEL_RESERVED: Final = (1 << 52) - (1 << 40)  # tables 4-15 to 4-20: bits 51:MAXPHYADDR
+_LARGE_RESERVED: Final = (1 << 21) - (1 << 13)  # tables 4-9 and 4-18: bits 20:13 too
+_HUGE_RESERVED: Final = (1 << 30) - (1 << 13)  # table 4-16: bits 29:13 too
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +74,60 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True)
+class Upper:
+    """What entries above the one that maps a page lead to: what the paging-structure caches hold.
+
+    Attributes:
+        shift: of the level that was used last: what its entry governs has `2**shift` bytes.
+        start: linear address of that.
+        table: physical address of the structure that the entry references.
+        rights: of all entries that were used together, as if they were one (4.10.3.1): the flags
+            W and U where all have them, XD where one has it.
+    """
+
+    shift: int
+    start: int
+    table: int
+    rights: int
+
+    def covers(self, linear: int) -> bool:
+        """Does a translation of this address use it?"""
+        return linear >> self.shift == self.start >> self.shift
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
     """What the paging structures say of a linear address.
 
     Attributes:
         used: addresses of the entries that were used, from the top down; not the one at which the
             walk ends in a fault, and not one that came from elsewhere.
-        directory_entry: the PDE if it references a page table that was looked at, else 0.
+        uppers: what each of those that reference another structure led to.
         translation: None where there is none.
         obstacle: why not.
     """
 
     used: tuple[int, ...]
-    directory_entry: int
+    uppers: tuple[Upper, ...]
     translation: Translation | None
     obstacle: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Entries of one level.
+
+    Attributes:
+        shift: an entry governs `2**shift` bytes of linear addresses.
+        reserved: bits that have to be 0.
+        maps_pages: an entry with PS maps a page; elsewhere PS is ignored, or reserved.
+        large_reserved: bits that have to be 0 in such an entry.
+    """
+
+    shift: int
+    reserved: int
+    maps_pages: bool = False
+    large_reserved: int = 0
 
 
 def walk(
@@ -97,7 +135,7 @@ def walk(
     structures: PagingStructures,
     control: ControlRegisters,
     linear: int,
-    cached_directory_entry: int | None = None,
+    cached: Upper | None = None,
 ) -> Walk:
     """Walk the paging structures.
 
@@ -106,68 +144,77 @@ def walk(
         structures: what is in memory.
         control: for the PDPTE registers, and what is reserved or ignored.
         linear: the address.
-        cached_directory_entry: used in place of the PDE in memory (4.10.3.1).
+        cached: used in place of the entries in memory down to its level (4.10.3.2).
     """
     used: list[int] = []
+    uppers: list[Upper] = []
 
     def ends(obstacle: Rule) -> Walk:
-        return Walk(tuple(used), 0, None, obstacle)
+        return Walk(tuple(used), tuple(uppers), None, obstacle)
 
-    # The page directory: with PAE paging a PDPTE register names it, and memory is not looked at.
-    if setting.pae:
+    levels = _levels(
+        setting.paging, setting.huge_pages, control.no_execute, control.page_size_extensions
+    )
+    if cached is not None:
+        table, rights = cached.table, cached.rights
+        levels = tuple(level for level in levels if level.shift < cached.shift)
+    elif setting.pae:
+        # A PDPTE register names the page directory, and memory is not looked at.
         register = control.pdptes[linear >> 30]
         if not register & PRESENT:
             return ends(rules.NOT_PRESENT)
-        address = (register & _FRAME) + (linear >> 21 & 0x1FF) * 8
-        reserved, large_reserved = _PAE_RESERVED, _PAE_LARGE_RESERVED
-    elif setting.wide:
-        # Programs cannot change the two levels above it, which allow everything that is allowed at
-        # all.
-        address = entry_address(setting, "page_directory", linear)
-        reserved, large_reserved = _FOUR_LEVEL_RESERVED, _FOUR_LEVEL_LARGE_RESERVED
+        table, rights = register & _FRAME, _RIGHTS
     else:
-        address = setting.tables[0] + (linear >> 22) * 4
-        reserved, large_reserved = 0, _LEGACY_LARGE_RESERVED
-    unless_enabled = EXECUTE_DISABLE if setting.wide and not control.no_execute else 0
-    large_size, table_mask = (_MIB_2, 0x1FF) if setting.wide else (_MIB_4, 0x3FF)
-
-    # The PDE. With 32-bit paging its PS flag means nothing unless CR4.PSE is set.
-    cached = cached_directory_entry
-    upper = structures.read(address) if cached is None else cached
-    if not upper & PRESENT:
-        return ends(rules.NOT_PRESENT)
-    large = bool(upper & LARGE and (setting.wide or control.page_size_extensions))
-    if upper & ((large_reserved if large else reserved) | unless_enabled):
-        return ends(rules.RESERVED_BIT)
-    if cached is None:
+        table, rights = setting.tables[0], _RIGHTS
+    lowest = levels[-1]
+    index_mask = PAGE // setting.entry_size - 1
+    for level in levels:
+        address = table + (linear >> level.shift & index_mask) * setting.entry_size
+        entry = structures.read(address)
+        if not entry & PRESENT:
+            return ends(rules.NOT_PRESENT)
+        large = level.maps_pages and bool(entry & LARGE)
+        if entry & (level.large_reserved if large else level.reserved):
+            return ends(rules.RESERVED_BIT)
         used.append(address)
-    if large:
-        start = linear & -large_size
-        frame = upper & _FRAME & -large_size
-        return Walk(tuple(used), 0, _translation(start, large_size, frame, upper, upper))
-
-    # The PTE.
-    address = (upper & _FRAME) + (linear >> 12 & table_mask) * setting.entry_size
-    lower = structures.read(address)
-    if not lower & PRESENT:
-        return ends(rules.NOT_PRESENT)
-    if lower & (reserved | unless_enabled):
-        return ends(rules.RESERVED_BIT)
-    used.append(address)
-    start = linear & -PAGE
-    return Walk(tuple(used), upper, _translation(start, PAGE, lower & _FRAME, upper, lower))
+        rights = rights & entry & _RIGHTS | (rights | entry) & EXECUTE_DISABLE
+        size = 1 << level.shift
+        if large or level is lowest:
+            frame = entry & _FRAME & -size
+            found = _translation(linear & -size, size, frame, rights, bool(entry & DIRTY))
+            return Walk(tuple(used), tuple(uppers), found)
+        table = entry & _FRAME
+        uppers.append(Upper(level.shift, linear & -size, table, rights))
+    raise AssertionError("the lowest level maps pages")
 
 
-def _translation(start: int, size: int, frame: int, upper: int, lower: int) -> Translation:
-    in_all, in_any = upper & lower, upper | lower
+@functools.cache
+def _levels(paging: str, huge_pages: bool, no_execute: bool, pse: bool) -> tuple[_Level, ...]:
+    """The levels that are walked in memory, from the top down."""
+    if paging == "legacy":
+        # Its PS flag means nothing unless CR4.PSE is set, and bit 7 of a PTE is another flag.
+        return _Level(22, 0, pse, _LEGACY_LARGE_RESERVED), _Level(12, 0)
+    reserved = _PAE_RESERVED if paging == "pae" else _FOUR_LEVEL_RESERVED
+    if not no_execute:
+        reserved |= EXECUTE_DISABLE
+    lower = _Level(21, reserved, True, reserved | _LARGE_RESERVED), _Level(12, reserved)
+    if paging == "pae":
+        return lower
+    root = _Level(39, reserved | LARGE)
+    if huge_pages:
+        return root, _Level(30, reserved, True, reserved | _HUGE_RESERVED), *lower
+    return root, _Level(30, reserved | LARGE), *lower
+
+
+def _translation(start: int, size: int, frame: int, rights: int, dirty: bool) -> Translation:
     return Translation(
         start,
         size,
         frame,
-        bool(in_all & USER_MODE),
-        bool(in_all & WRITABLE),
-        bool(in_any & EXECUTE_DISABLE),
-        bool(lower & DIRTY),
+        bool(rights & USER_MODE),
+        bool(rights & WRITABLE),
+        bool(rights & EXECUTE_DISABLE),
+        dirty,
     )
 
 

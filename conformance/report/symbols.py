@@ -39,10 +39,18 @@ class Symbols:
         self._addresses = sorted(self._names)
         self._end = named.get("kernel_image_end", window + size)
         self._user_code = named.get(_USER_CODE)
+        self._user_area = next(
+            (
+                values.area["user"]
+                for values in PROTOCOL.images.values()
+                if values.boot["kernel_window"] == window
+            ),
+            PROTOCOL.area["user"],
+        )
 
     def name(self, address: int) -> str:
         """`function+0x12`; empty for an address outside the image and its user-mode code."""
-        user = PROTOCOL.area["user"]
+        user = self._user_area
         inside = address
         if (
             self._user_code is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from conformance import Machine, Map, Operation, Probe, Rights
 from conformance.protocol import PROTOCOL
-from conformance.suites.directed import PAGE, PROBE
+from conformance.suites.directed import PAGE, probe_of
 from conformance.suites.entries import ALL
 
 __all__ = ["THROUGH", "accesses_nowhere", "accesses_through"]
@@ -29,9 +29,10 @@ def accesses_nowhere(access: str) -> Iterator[Operation]:
 
 def accesses_through(machine: Machine, through: str) -> Iterator[Operation]:
     """Data accesses through a register: inside a page, across its end, and where there is none."""
-    yield Map(PROBE, 5, ALL)
-    yield Map(PROBE + PAGE, 2, Rights.USER)
+    start = probe_of(machine)
+    yield Map(start, 5, ALL)
+    yield Map(start + PAGE, 2, Rights.USER)
     sizes = (1, 2, 4, 8) if machine.paging == "4-level" else (1, 2, 4)
     for size, ring, access in itertools.product(sizes, (0, 3), ("write", "read")):
-        for address in (PROBE, PROBE + PAGE - size // 2, PROBE + PAGE, PROBE + 2 * PAGE - 1):
+        for address in (start, start + PAGE - size // 2, start + PAGE, start + 2 * PAGE - 1):
             yield Probe(address, access, size, ring, through=through)

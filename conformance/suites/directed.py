@@ -18,19 +18,17 @@ __all__ = [
     "I686_MACHINES",
     "MACHINES",
     "PAGE",
-    "PROBE",
-    "SLOT",
     "accesses",
     "all_rights",
     "case_of",
     "machine_in",
     "machine_name",
     "mapped_pages",
+    "probe_of",
+    "slots_of",
     "values_of",
 ]
 
-PROBE = PROTOCOL.area["probe"]
-SLOT = PROTOCOL.constants["probe_slot_size"]
 PAGE = PROTOCOL.constants["frame_size"]
 
 MACHINES = every_machine()
@@ -46,6 +44,18 @@ def machine_in(parameters: Mapping[str, Any]) -> Machine | None:
     """The machine that a test with these parameters is about, by itself or as part of a setting."""
     machine: Machine | None = parameters.get("machine")
     return machine or getattr(parameters.get("setting"), "machine", None)
+
+
+def slots_of(machine: Machine) -> tuple[int, ...]:
+    """Where the slots of the probe area begin, in the image for a machine."""
+    values = values_of(machine)
+    start, size = values.area["probe"], values.constants["probe_slot_size"]
+    return tuple(start + number * size for number in range(values.constants["probe_slots"]))
+
+
+def probe_of(machine: Machine) -> int:
+    """Where the probe area begins, and with it the first slot."""
+    return slots_of(machine)[0]
 
 
 def machine_name(machine: Machine) -> str:

@@ -1,7 +1,7 @@
 """The permission matrix: everything that decides whether an access is allowed (SDM vol. 3, 4.6).
 
-A case holds one setting of the control registers and one or two page directory entries, all rights
-that a page can have below them, and all accesses to each of those pages.
+A case holds one setting of the control registers and one or two entries above page tables, all
+rights that a page can have below them, and all accesses to each of those pages.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from conformance.case.processor import Feature
 from conformance.suites.directed import (
     MACHINES,
     PAGE,
-    PROBE,
-    SLOT,
     accesses,
     all_rights,
     case_of,
     machine_name,
     mapped_pages,
+    slots_of,
 )
 
 __all__ = ["SETTINGS", "Setting"]
@@ -40,14 +39,16 @@ class Setting:
         write_protect: CR0.WP.
         guard: a control bit to set, if any.
         alignment_check: EFLAGS.AC, which lifts SMAP in ring 0.
-        directory: the bits that each slot's page directory entry lacks.
+        lacking: the bits that each slot's entry lacks, at one level.
+        level: which.
     """
 
     machine: Machine
     write_protect: bool
     guard: str
     alignment_check: bool
-    directory: tuple[int, ...]
+    lacking: tuple[int, ...]
+    level: str = "page_directory"
 
     def __str__(self) -> str:
         words = [machine_name(self.machine), "wp" if self.write_protect else "no-wp"]
@@ -56,7 +57,8 @@ class Setting:
         if self.alignment_check:
             words.append("ac")
         lacks = {0: "all", _WRITABLE: "read-only", _USER: "supervisor", _WRITABLE | _USER: "none"}
-        return "-".join([*words, "directory", *(lacks[bits] for bits in self.directory)])
+        level = "directory" if self.level == "page_directory" else self.level.replace("_", "-")
+        return "-".join([*words, level, *(lacks[bits] for bits in self.lacking)])
 
     def case(self, image: ImageId) -> Case:
         """The case."""
@@ -64,19 +66,19 @@ class Setting:
 
     def _operations(self) -> Iterator[Operation]:
         rights = all_rights(self.machine)
-        for slot, lacking in enumerate(self.directory):
-            start = PROBE + slot * SLOT
+        # One slot for each entry.
+        slots = list(zip(slots_of(self.machine), self.lacking, strict=False))
+        for start, lacking in slots:
             yield from mapped_pages(start, rights)
-            yield WriteEntry(start, "page_directory", clear=lacking, invalidate=False)
+            yield WriteEntry(start, self.level, clear=lacking, invalidate=False)
         yield Control("write_protect", self.write_protect)
         if self.guard:
             yield Control(self.guard, value=True)
-        # For what was translated through the directory before.
+        # For what was translated through the entry before.
         yield Reload()
-        for slot in range(len(self.directory)):
+        for start, _ in slots:
             for page in range(len(rights)):
-                address = PROBE + slot * SLOT + page * PAGE
-                yield from accesses(address, alignment_check=self.alignment_check)
+                yield from accesses(start + page * PAGE, alignment_check=self.alignment_check)
 
 
 def _guards(machine: Machine) -> Iterator[tuple[str, bool]]:
@@ -88,10 +90,10 @@ def _guards(machine: Machine) -> Iterator[tuple[str, bool]]:
     yield "supervisor_access", True
 
 
-def _directories(machine: Machine) -> Iterator[tuple[int, ...]]:
+def _lacking(machine: Machine) -> Iterator[tuple[int, ...]]:
     lacking = (0, _USER, _WRITABLE, _WRITABLE | _USER)
     if len(all_rights(machine)) == 4:
-        # Half as many rights: there is room for two directory entries.
+        # Half as many rights: there is room for two entries.
         yield lacking[:2]
         yield lacking[2:]
         return
@@ -107,10 +109,14 @@ def _settings() -> Iterator[Setting]:
             continue
         if without_nx and machine.paging == "pae":
             continue
-        for write_protect, (guard, alignment_check), directory in itertools.product(
-            (True, False), tuple(_guards(machine)), tuple(_directories(machine))
+        for write_protect, (guard, alignment_check), lacking in itertools.product(
+            (True, False), tuple(_guards(machine)), tuple(_lacking(machine))
         ):
-            yield Setting(machine, write_protect, guard, alignment_check, directory)
+            yield Setting(machine, write_protect, guard, alignment_check, lacking)
+            # What lacks nothing is the same at each level.
+            if machine.paging == "4-level" and any(lacking):
+                for level in ("pointer_table", "root_table"):
+                    yield Setting(machine, write_protect, guard, alignment_check, lacking, level)
 
 
 SETTINGS = tuple(_settings())

@@ -6,6 +6,7 @@ from conformance import (
     Control,
     Interrupt,
     Invalidate,
+    Machine,
     Map,
     Operation,
     Probe,
@@ -18,110 +19,149 @@ from conformance import (
     WriteEntry,
 )
 from conformance.protocol import PROTOCOL
-from conformance.suites.directed import PAGE, PROBE, SLOT
+from conformance.suites.directed import PAGE, slots_of, values_of
+from conformance.suites.entries import HUGE
 
-__all__ = ["REJECTED"]
+__all__ = ["REASONS", "rejected_operations"]
 
 _FRAMES = PROTOCOL.constants["arena_frames"]
-_END = PROBE + _FRAMES * PAGE
-_KERNEL = PROTOCOL.boot["kernel_window"] + (1 << 20)
 
-REJECTED: dict[str, tuple[Operation, ...]] = {
-    "bad_address": (
-        *(Map(address) for address in (0, PROBE - 1, _END, PROBE + SLOT - 1, PROBE + 2 * SLOT)),
-        Control("page_size_extensions", value=True),
-        Map(PROBE + PAGE, rights=Rights.LARGE_PAGE),
-        Unmap(_END),
-        Protect(_END, Rights(0)),
-        Invalidate(_END),
-        WriteEntry(_END, "page_table"),
-        ReadEntry(_END, "page_table"),
-        Probe(_END - 3),
-        Probe(PROBE - 1, size=2),
-        Probe(PROBE + SLOT - 1),
-        Probe(_KERNEL, "write"),
-        Probe(_KERNEL, "execute"),
-        Probe(_KERNEL + PAGE - 3),
-        Probe(PROTOCOL.area["user"]),
-        Probe(PROTOCOL.area["stacks"]),
-        Probe(0xFFFF_FFFF),
-        # What a kernel that keeps 32 bits of an address would do.
-        Map(PROBE + (1 << 32)),
-        Invalidate(PROBE + (1 << 32)),
-        Probe(PROBE + (1 << 32)),
-        Probe(PROTOCOL.area["stacks"] + PAGE + (1 << 32)),
-        # The last canonical address of the lower half, whatever follows it, and the first that is
-        # not: only 64-bit mode has those.
-        Probe((1 << 47) - 1, size=4),
-        Probe(1 << 47),
-        Segment("fs", 0, base=_END - 2),
-        Segment("fs", _KERNEL),
-    ),
-    "bad_frame": (
-        Map(PROBE, _FRAMES),
-        Control("page_size_extensions", value=True),
-        Map(PROBE, 1, Rights.LARGE_PAGE),
-    ),
-    "bad_level": (ReadEntry(PROBE, "pointer_table"), WriteEntry(PROBE, "pointer_table")),
-    "bad_level_under_a_large_page": (
-        Control("page_size_extensions", value=True),
-        Map(PROBE, rights=Rights.LARGE_PAGE),
-        ReadEntry(PROBE, "page_table"),
-        WriteEntry(PROBE, "page_table"),
-    ),
-    "bad_bits": tuple(
-        WriteEntry(PROBE, level, clear, changed)
-        for level in ("page_table", "page_directory", "pointer_table")
-        for bit in (7, 12, 21, 36, 40)
-        for clear, changed in ((1 << bit, 0), (0, 1 << bit))
-    ),
-    "bad_size": (
-        *(Probe(PROBE, size=size) for size in (3, 0, 8, 16)),
-        Segment("fs", PROBE, size=8),
-    ),
-    "bad_ring": (Probe(PROBE, ring=1), Probe(PROBE, ring=255)),
-    "bad_value": (
-        Map(PROBE, rights=Rights.NO_EXECUTE),
-        Protect(PROBE, Rights.LARGE_PAGE),
-        Segment("fs", PROBE, access="execute"),
-        Probe(PROBE, "execute", through="stack"),
-        Probe(PROBE, "execute", through="frame"),
-    ),
-    "bad_vector": (*(Interrupt(vector) for vector in (8, *range(10, 15), 17, 21, 32, 255)),),
-    "bad_segment": (
-        Segment("fs", PROBE, limit=1 << 20),
-        Segment("ss", PROBE, limit=0xCFFF_FFFF),
-        Segment("ss", PROBE - 1, base=1),
-        Segment("ss", PROBE, expand_down=True),
-    ),
-    "no_feature": (
-        Map(PROBE, rights=Rights.LARGE_PAGE),
-        *(Control(bit, value=True) for bit in PROTOCOL.enums["control_bit"].values()),
-        Raise("return_nowhere"),
-        Raise("return_user_nowhere"),
-        Raise("push_nowhere"),
-    ),
-    "already_mapped": (
-        Map(PROBE),
-        Map(PROBE),
-        Control("page_size_extensions", value=True),
-        Map(PROBE, rights=Rights.LARGE_PAGE),
-        Map(PROBE + PAGE),
-        Map(PROBE, rights=Rights.LARGE_PAGE),
-        Unmap(PROBE),
-        Map(PROBE),
-    ),
-    "not_mapped": (Unmap(PROBE), Protect(PROBE, Rights(0)), Map(PROBE), Unmap(PROBE), Unmap(PROBE)),
-    "large_page_mapped": (
-        Control("page_size_extensions", value=True),
-        Map(PROBE, rights=Rights.LARGE_PAGE),
-        Control("page_size_extensions", value=False),
-        WriteEntry(PROBE, "page_directory", clear=1),
-        Control("page_size_extensions", value=False),
-        Unmap(PROBE),
-        WriteEntry(PROBE, "page_directory", set=1),
-        Unmap(PROBE),
-        Control("page_size_extensions", value=False),
-    ),
-}
-"""What is rejected on some machines is done on others."""
+
+def rejected_operations(machine: Machine, reason: str) -> tuple[Operation, ...]:
+    """Operations that are rejected for a reason; on some machines they are done instead."""
+    return _operations(machine)[reason]
+
+
+def _operations(machine: Machine) -> dict[str, tuple[Operation, ...]]:
+    values = values_of(machine)
+    probe, second = slots_of(machine)
+    behind = 2 * second - probe
+    end = probe + _FRAMES * PAGE
+    kernel = values.boot["kernel_window"] + (1 << 20)
+    stacks = values.area["stacks"]
+    return {
+        "bad_address": (
+            *(Map(address) for address in (0, probe - 1, end, second - 1, behind)),
+            Control("page_size_extensions", value=True),
+            Map(probe + PAGE, rights=Rights.LARGE_PAGE),
+            Unmap(end),
+            Protect(end, Rights(0)),
+            Invalidate(end),
+            WriteEntry(end, "page_table"),
+            ReadEntry(end, "page_table"),
+            Probe(end - 3),
+            Probe(probe - 1, size=2),
+            Probe(second - 1),
+            Probe(kernel, "write"),
+            Probe(kernel, "execute"),
+            Probe(kernel + PAGE - 3),
+            Probe(values.area["user"]),
+            Probe(stacks),
+            Probe(0xFFFF_FFFF),
+            # What a kernel that keeps 32 bits of an address would do.
+            Map(probe + (1 << 32)),
+            Invalidate(probe + (1 << 32)),
+            Probe(probe + (1 << 32)),
+            Probe(stacks + PAGE ^ (1 << 32)),
+            # The last canonical address of the lower half, whatever follows it, and the first that
+            # is not: only 64-bit mode has those.
+            Probe((1 << 47) - 1, size=4),
+            Probe(1 << 47),
+            Segment("fs", 0, base=end - 2),
+            Segment("fs", kernel & 0xFFFF_FFFF),
+            Map(probe + PAGE, rights=HUGE),
+        ),
+        "bad_frame": (
+            Map(probe, _FRAMES),
+            Control("page_size_extensions", value=True),
+            Map(probe, 1, Rights.LARGE_PAGE),
+            Map(probe, 1, HUGE),
+        ),
+        "bad_level": (
+            *(ReadEntry(probe, level) for level in ("pointer_table", "root_table")),
+            *(WriteEntry(probe, level) for level in ("pointer_table", "root_table")),
+        ),
+        "bad_level_under_a_large_page": (
+            Control("page_size_extensions", value=True),
+            Map(probe, rights=Rights.LARGE_PAGE),
+            ReadEntry(probe, "page_table"),
+            WriteEntry(probe, "page_table"),
+            Map(second, rights=HUGE),
+            *(ReadEntry(second, level) for level in ("page_table", "page_directory")),
+            *(WriteEntry(second, level) for level in ("page_table", "page_directory")),
+            WriteEntry(second, "pointer_table", clear=1),
+            ReadEntry(second, "page_directory"),
+        ),
+        "bad_bits": tuple(
+            WriteEntry(probe, level, clear, changed)
+            for level in PROTOCOL.enums["paging_level"].values()
+            for bit in (7, 12, 21, 36, 40)
+            for clear, changed in ((1 << bit, 0), (0, 1 << bit))
+        ),
+        "bad_size": (
+            *(Probe(probe, size=size) for size in (3, 0, 8, 16)),
+            Segment("fs", probe, size=8),
+        ),
+        "bad_ring": (Probe(probe, ring=1), Probe(probe, ring=255)),
+        "bad_value": (
+            Map(probe, rights=Rights.NO_EXECUTE),
+            Map(probe, rights=Rights.LARGE_PAGE | HUGE),
+            Protect(probe, Rights.LARGE_PAGE),
+            Protect(probe, HUGE),
+            Segment("fs", probe, access="execute"),
+            Probe(probe, "execute", through="stack"),
+            Probe(probe, "execute", through="frame"),
+        ),
+        "bad_vector": (*(Interrupt(vector) for vector in (8, *range(10, 15), 17, 21, 32, 255)),),
+        "bad_segment": (
+            Segment("fs", probe, limit=1 << 20),
+            Segment("ss", probe, limit=0xCFFF_FFFF),
+            Segment("ss", probe - 1, base=1),
+            Segment("ss", probe, expand_down=True),
+        ),
+        "no_feature": (
+            Map(probe, rights=Rights.LARGE_PAGE),
+            Map(second, rights=HUGE),
+            *(Control(bit, value=True) for bit in PROTOCOL.enums["control_bit"].values()),
+            Raise("return_nowhere"),
+            Raise("return_user_nowhere"),
+            Raise("push_nowhere"),
+        ),
+        "already_mapped": (
+            Map(probe),
+            Map(probe),
+            Control("page_size_extensions", value=True),
+            Map(probe, rights=Rights.LARGE_PAGE),
+            Map(probe + PAGE),
+            Map(probe, rights=Rights.LARGE_PAGE),
+            Map(probe, rights=HUGE),
+            Map(probe + PAGE),
+            Map(probe, rights=Rights.LARGE_PAGE),
+            Map(probe, rights=HUGE),
+            Unmap(probe),
+            Map(probe, rights=Rights.LARGE_PAGE),
+            Unmap(probe),
+            Map(probe),
+        ),
+        "not_mapped": (
+            Unmap(probe),
+            Protect(probe, Rights(0)),
+            Map(probe),
+            Unmap(probe),
+            Unmap(probe),
+        ),
+        "large_page_mapped": (
+            Control("page_size_extensions", value=True),
+            Map(probe, rights=Rights.LARGE_PAGE),
+            Control("page_size_extensions", value=False),
+            WriteEntry(probe, "page_directory", clear=1),
+            Control("page_size_extensions", value=False),
+            Unmap(probe),
+            WriteEntry(probe, "page_directory", set=1),
+            Unmap(probe),
+            Control("page_size_extensions", value=False),
+        ),
+    }
+
+
+REASONS = tuple(_operations(Machine()))

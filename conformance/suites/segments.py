@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance import Map, Operation, Probe, Segment
+from conformance import Machine, Map, Operation, Probe, Segment
 from conformance.protocol import PROTOCOL
-from conformance.suites.directed import PAGE, PROBE
+from conformance.suites.directed import PAGE, probe_of
 from conformance.suites.entries import ALL
 
 __all__ = [
@@ -18,7 +18,8 @@ __all__ = [
 _ARENA = PROTOCOL.boot["kernel_window"] + 0xC0_0000
 """The arena through the kernel's window: above the kernel's stacks, which SS has to reach."""
 
-_PLACE = PROBE + PAGE // 2
+_PROBE = probe_of(Machine())
+_PLACE = _PROBE + PAGE // 2
 _GRANULE = 1 << 12
 _BYTES = 1 << 20
 """Limits from here on count in units of 4 KiB (SDM vol. 3, 3.4.5)."""
@@ -26,7 +27,7 @@ _BYTES = 1 << 20
 
 def accesses_around_a_limit(access: str, size: int, *, expand_down: bool) -> Iterator[Operation]:
     """Through FS: the same linear bytes, with limits and offsets that just fit or just do not."""
-    yield Map(PROBE, rights=ALL)
+    yield Map(_PROBE, rights=ALL)
     # What the segment's last byte (expand-down: the last byte that is outside) is.
     for limit in (0, 15, 0xFFFF, _BYTES - 1, _BYTES + _GRANULE - 1, 0xCFFF_FFFF, 0xFFFF_EFFF):
         for distance in range(-size, 2):
@@ -38,11 +39,12 @@ def accesses_around_a_limit(access: str, size: int, *, expand_down: bool) -> Ite
     yield Probe(_PLACE)
 
 
-def accesses_through_a_flat_stack_segment() -> Iterator[Operation]:
+def accesses_through_a_flat_stack_segment(machine: Machine) -> Iterator[Operation]:
     """Through SS: page faults are page faults, whatever the segment register is."""
-    yield Map(PROBE, rights=ALL)
+    probe = probe_of(machine)
+    yield Map(probe, rights=ALL)
     for limit in (0xC040_0FFF, 0xFFFF_FFFF):
-        for address in (PROBE, PROBE + PAGE - 2, PROBE + PAGE):
+        for address in (probe, probe + PAGE - 2, probe + PAGE):
             for access in ("write", "read"):
                 for size in (1, 2, 4):
                     yield Segment("ss", address, 0, limit, access, size)

@@ -8,6 +8,7 @@ Every test runs its cases on all backends and compares each event with the oracl
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -30,6 +31,7 @@ from conformance import (
     fault_cases,
 )
 from conformance.case.image import ImageId
+from conformance.case.machine import every_machine
 from conformance.case.strategies_attempts import VECTORS
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
@@ -39,18 +41,32 @@ from conformance.suites.directed import (
     I686_MACHINES,
     MACHINES,
     PAGE,
-    PROBE,
-    SLOT,
     accesses,
     all_rights,
     case_of,
     machine_name,
     mapped_pages,
+    probe_of,
+    slots_of,
     values_of,
 )
-from conformance.suites.entries import ALL, LARGE, PRESENT, mapping, reserved_bits, watched_flags
+from conformance.suites.entries import (
+    ALL,
+    HUGE,
+    LARGE,
+    PRESENT,
+    mapping,
+    reserved_bits,
+    watched_flags,
+)
+from conformance.suites.levels import (
+    LEVELS,
+    huge_pages_over_tables,
+    rights_taken_away,
+    stale_upper_entries,
+)
 from conformance.suites.permissions import SETTINGS, Setting
-from conformance.suites.rejections import REJECTED
+from conformance.suites.rejections import REASONS, rejected_operations
 from conformance.suites.segments import (
     accesses_around_a_limit,
     accesses_around_the_stack_limit,
@@ -64,6 +80,9 @@ HANGS = "reserved_control_bit"
 CAUSES = [cause for cause in PROTOCOL.enums["raise_cause"].values() if cause != HANGS]
 
 on_every_machine = pytest.mark.parametrize("machine", MACHINES, ids=machine_name)
+on_every_4_level_machine = pytest.mark.parametrize(
+    "machine", every_machine("x86_64"), ids=machine_name
+)
 on_every_pae_machine = pytest.mark.parametrize("machine", PAE_MACHINES, ids=machine_name)
 
 
@@ -75,14 +94,51 @@ def test_permissions(
     differential_test.check(setting.case(image_id))
 
 
+@pytest.mark.parametrize("size", [LARGE, HUGE], ids=["large", "huge"])
 @on_every_machine
 def test_large_pages(
-    differential_test: DifferentialTest, image_id: ImageId, machine: Machine
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, size: Rights
 ) -> None:
-    """Every access to a large page, with all rights that it can have."""
-    operations = [*mapping(machine, LARGE)]
+    """Every access to a large or a huge page, with all rights that it can have."""
+    probe = probe_of(machine)
+    operations = [*mapping(machine, size)]
     for rights in all_rights(machine):
-        operations += [Protect(PROBE, rights), *accesses(PROBE + 3 * PAGE)]
+        operations += [Protect(probe, rights), *accesses(probe + 3 * PAGE)]
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("invalidate", [True, False], ids=["and-tell", "untold"])
+@on_every_4_level_machine
+def test_a_huge_page_over_tables(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, invalidate: bool
+) -> None:
+    """It comes and goes, over other pages and for another slot: the tables are as they were."""
+    operations = huge_pages_over_tables(machine, invalidate=invalidate)
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@on_every_4_level_machine
+def test_execute_disable_at_each_level(
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, level: str
+) -> None:
+    """XD in one entry is enough (4.6.1)."""
+    operations = rights_taken_away(machine, level, set_bits=1 << 63)
+    differential_test.check(case_of(image_id, machine, operations))
+
+
+@pytest.mark.parametrize("cleared", [1 << 0, 1 << 1, 1 << 2], ids=["present", "writable", "user"])
+@pytest.mark.parametrize("level", LEVELS)
+@on_every_4_level_machine
+def test_stale_entry_at_each_level(
+    differential_test: DifferentialTest,
+    image_id: ImageId,
+    machine: Machine,
+    level: str,
+    cleared: int,
+) -> None:
+    """What led to a translation may be used until it is invalidated, for its neighbours too."""
+    operations = stale_upper_entries(machine, level, cleared)
     differential_test.check(case_of(image_id, machine, operations))
 
 
@@ -92,13 +148,14 @@ def test_control_bit(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine, bit: str
 ) -> None:
     """A control bit set, cleared and set again, where the processor has it."""
+    probe = probe_of(machine)
     rights = all_rights(machine)
     chosen = [Rights(0), Rights.USER, max(rights)]
-    operations: list[Operation] = [*mapped_pages(PROBE, chosen)]
+    operations: list[Operation] = [*mapped_pages(probe, chosen)]
     for value in (True, False, True):
         operations.append(Control(bit, value))
         for page in range(len(chosen)):
-            operations += accesses(PROBE + page * PAGE)
+            operations += accesses(probe + page * PAGE)
     differential_test.check(case_of(image_id, machine, operations))
 
 
@@ -142,12 +199,13 @@ def test_triple_fault(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """The processor shuts down; what happened before is still told."""
-    operations = [Probe(PROBE), Raise("double_fault"), TripleFault()]
+    probe = probe_of(machine)
+    operations = [Probe(probe), Raise("double_fault"), TripleFault()]
     differential_test.check(case_of(image_id, machine, operations))
 
 
 @pytest.mark.parametrize(
-    ("machine", "level", "large", "bit"),
+    ("machine", "level", "size", "bit"),
     [
         pytest.param(*each, id=f"{machine_name(each[0])}-{each[1]}-{each[2]:d}-{each[3]}")
         for each in reserved_bits()
@@ -158,18 +216,19 @@ def test_reserved_bit(
     image_id: ImageId,
     machine: Machine,
     level: str,
-    large: Rights,
+    size: Rights,
     bit: int,
 ) -> None:
     """A reserved bit in an entry that was used before, and then is used again (4.3, 4.4)."""
+    probe = probe_of(machine)
     operations = [
-        *mapping(machine, ALL | large),
-        Probe(PROBE),
-        WriteEntry(PROBE, level, set=1 << bit),
-        *accesses(PROBE),
-        WriteEntry(PROBE, level, clear=1 << bit),
-        Probe(PROBE),
-        ReadEntry(PROBE, level),
+        *mapping(machine, ALL | size),
+        Probe(probe),
+        WriteEntry(probe, level, set=1 << bit),
+        *accesses(probe),
+        WriteEntry(probe, level, clear=1 << bit),
+        Probe(probe),
+        ReadEntry(probe, level),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -179,21 +238,22 @@ def test_pointer_table_is_loaded_with_cr3(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """A PDPTE that is cleared counts from the next MOV to CR3 on, not from INVLPG on (4.4.1)."""
+    probe = probe_of(machine)
     operations = [
-        Map(PROBE, rights=ALL),
-        Probe(PROBE),
-        WriteEntry(PROBE, "pointer_table", clear=PRESENT, invalidate=False),
-        Probe(PROBE),
-        Invalidate(PROBE),
-        Probe(PROBE),
-        Probe(PROBE + PAGE),
+        Map(probe, rights=ALL),
+        Probe(probe),
+        WriteEntry(probe, "pointer_table", clear=PRESENT, invalidate=False),
+        Probe(probe),
+        Invalidate(probe),
+        Probe(probe),
+        Probe(probe + PAGE),
         Reload(),
-        *accesses(PROBE),
-        WriteEntry(PROBE, "pointer_table", set=PRESENT),
-        Probe(PROBE),
+        *accesses(probe),
+        WriteEntry(probe, "pointer_table", set=PRESENT),
+        Probe(probe),
         Reload(),
-        *accesses(PROBE),
-        ReadEntry(PROBE, "pointer_table"),
+        *accesses(probe),
+        ReadEntry(probe, "pointer_table"),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -207,19 +267,20 @@ def test_reserved_bit_of_a_pointer_table_entry(
 
     Unless it is not present: then nothing of it is reserved.
     """
+    probe = probe_of(machine)
     operations = [
-        Map(PROBE, rights=ALL),
-        WriteEntry(PROBE, "pointer_table", set=1 << bit),
-        Probe(PROBE),
+        Map(probe, rights=ALL),
+        WriteEntry(probe, "pointer_table", set=1 << bit),
+        Probe(probe),
         Reload(),
-        Probe(PROBE),
+        Probe(probe),
         Control("write_protect", value=False),
-        Probe(PROBE),
-        WriteEntry(PROBE, "pointer_table", clear=PRESENT),
+        Probe(probe),
+        WriteEntry(probe, "pointer_table", clear=PRESENT),
         Reload(),
-        WriteEntry(PROBE, "pointer_table", clear=1 << bit, set=PRESENT),
+        WriteEntry(probe, "pointer_table", clear=1 << bit, set=PRESENT),
         Reload(),
-        Probe(PROBE),
+        Probe(probe),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -229,24 +290,25 @@ def test_a_pointer_table_entry_has_no_accessed_flag(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """Using it changes nothing in it (4.8)."""
+    probe = probe_of(machine)
     operations = [
-        Map(PROBE, rights=ALL),
-        Probe(PROBE, "write"),
-        ReadEntry(PROBE, "pointer_table"),
+        Map(probe, rights=ALL),
+        Probe(probe, "write"),
+        ReadEntry(probe, "pointer_table"),
         Reload(),
-        Probe(PROBE),
-        ReadEntry(PROBE, "pointer_table"),
+        Probe(probe),
+        ReadEntry(probe, "pointer_table"),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
 
-@pytest.mark.parametrize("large", [Rights(0), LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("size", [Rights(0), LARGE, HUGE], ids=["small", "large", "huge"])
 @on_every_machine
 def test_accessed_and_dirty_flags(
-    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, large: Rights
+    differential_test: DifferentialTest, image_id: ImageId, machine: Machine, size: Rights
 ) -> None:
     """What a read, a write, a fetch and a fault do to the entries (4.8)."""
-    differential_test.check(case_of(image_id, machine, watched_flags(machine, large)))
+    differential_test.check(case_of(image_id, machine, watched_flags(machine, size)))
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -271,14 +333,15 @@ def test_access_across_pages(
     size: int,
 ) -> None:
     """An access that straddles two pages, whose frames are not neighbours."""
+    probe = probe_of(machine)
     operations: list[Operation] = []
     for page, rights in ((0, first), (1, second)):
         if rights is not None:
-            operations.append(Map(PROBE + page * PAGE, 5 - 3 * page, rights))
+            operations.append(Map(probe + page * PAGE, 5 - 3 * page, rights))
     for below, ring, access in itertools.product(range(size + 1), (0, 3), ("write", "read")):
-        operations.append(Probe(PROBE + PAGE - below, access, size, ring))
+        operations.append(Probe(probe + PAGE - below, access, size, ring))
     # An access that faults has written nothing.
-    operations += [Probe(PROBE + PAGE - 4), Probe(PROBE + PAGE)]
+    operations += [Probe(probe + PAGE - 4), Probe(probe + PAGE)]
     differential_test.check(case_of(image_id, machine, operations))
 
 
@@ -288,11 +351,12 @@ def test_one_frame_at_two_addresses(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine, below: int
 ) -> None:
     """What is written through one page is read and executed through another."""
+    probe, second_slot = slots_of(machine)
     operations = [
-        Map(PROBE, 2, ALL),
-        Map(PROBE + SLOT + PAGE, 2, Rights(0)),
-        Probe(PROBE + 64 - below, "write"),
-        *accesses(PROBE + SLOT + PAGE + 64 - below),
+        Map(probe, 2, ALL),
+        Map(second_slot + PAGE, 2, Rights(0)),
+        Probe(probe + 64 - below, "write"),
+        *accesses(second_slot + PAGE + 64 - below),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -317,16 +381,18 @@ def test_address_that_is_not_canonical(
 
 
 @pytest.mark.parametrize(
-    "flush", [None, Invalidate(PROBE), Reload()], ids=["no-flush", "invlpg", "cr3"]
+    "flush",
+    [lambda _: [], lambda probe: [Invalidate(probe)], lambda _: [Reload()]],
+    ids=["no-flush", "invlpg", "cr3"],
 )
 @pytest.mark.parametrize(
     "change",
     [
-        Protect(PROBE, Rights(0), invalidate=False),
-        Unmap(PROBE, invalidate=False),
-        WriteEntry(PROBE, "page_directory", clear=PRESENT, invalidate=False),
-        Protect(PROBE, Rights(0)),
-        Unmap(PROBE),
+        lambda probe: Protect(probe, Rights(0), invalidate=False),
+        lambda probe: Unmap(probe, invalidate=False),
+        lambda probe: WriteEntry(probe, "page_directory", clear=PRESENT, invalidate=False),
+        lambda probe: Protect(probe, Rights(0)),
+        Unmap,
     ],
     ids=["protect", "unmap", "directory", "protect-and-tell", "unmap-and-tell"],
 )
@@ -335,13 +401,13 @@ def test_stale_translation(
     differential_test: DifferentialTest,
     image_id: ImageId,
     machine: Machine,
-    change: Operation,
-    flush: Operation | None,
+    change: Callable[[int], Operation],
+    flush: Callable[[int], list[Operation]],
 ) -> None:
     """A change that the TLB is not told of until later, or at once (4.10.4)."""
-    operations = [Map(PROBE, rights=ALL), Probe(PROBE, "write"), change]
-    operations += [flush] if flush else []
-    differential_test.check(case_of(image_id, machine, [*operations, *accesses(PROBE)]))
+    probe = probe_of(machine)
+    operations = [Map(probe, rights=ALL), Probe(probe, "write"), change(probe), *flush(probe)]
+    differential_test.check(case_of(image_id, machine, [*operations, *accesses(probe)]))
 
 
 @on_every_machine
@@ -349,14 +415,15 @@ def test_more_rights_need_no_invalidation(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """A stale translation may fault once; after that fault there is none left (4.10.4.3)."""
+    probe = probe_of(machine)
     operations = [
-        Probe(PROBE),
-        Map(PROBE, rights=Rights(0), invalidate=False),
-        Probe(PROBE),
-        Protect(PROBE, ALL, invalidate=False),
-        Probe(PROBE, ring=3),
-        Probe(PROBE, "write", ring=3),
-        Probe(PROBE, "write", ring=3),
+        Probe(probe),
+        Map(probe, rights=Rights(0), invalidate=False),
+        Probe(probe),
+        Protect(probe, ALL, invalidate=False),
+        Probe(probe, ring=3),
+        Probe(probe, "write", ring=3),
+        Probe(probe, "write", ring=3),
     ]
     differential_test.check(case_of(image_id, machine, operations))
 
@@ -381,7 +448,7 @@ def test_stack_segment(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine
 ) -> None:
     """Accesses through SS."""
-    operations = accesses_through_a_flat_stack_segment()
+    operations = accesses_through_a_flat_stack_segment(machine)
     differential_test.check(case_of(image_id, machine, operations))
 
 
@@ -394,13 +461,13 @@ def test_stack_segment_limit(
     differential_test.check(case_of(image_id, Machine(), operations))
 
 
-@pytest.mark.parametrize("reason", REJECTED)
+@pytest.mark.parametrize("reason", REASONS)
 @on_every_machine
 def test_rejected(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine, reason: str
 ) -> None:
     """Operations that the kernel does not do, for each of its reasons."""
-    differential_test.check(case_of(image_id, machine, REJECTED[reason]))
+    differential_test.check(case_of(image_id, machine, rejected_operations(machine, reason)))
 
 
 @pytest.mark.usefixtures("architecture")

@@ -43,7 +43,7 @@ from conformance.case.image import ImageId
 from conformance.judge.known import KnownDivergence
 from conformance.protocol import PROTOCOL
 from conformance.pytest_plugin import DifferentialTest
-from conformance.suites.directed import MACHINES, PAGE, PROBE, machine_name, values_of
+from conformance.suites.directed import MACHINES, PAGE, machine_name, probe_of, values_of
 from conformance.suites.task_lists import COOPERATION, DEADLOCKS, PRIORITIES, REJECTED, Lists
 from conformance.suites.tasks import (
     KINDS,
@@ -339,11 +339,12 @@ def test_everything_at_once(
     differential_test: DifferentialTest, image_id: ImageId, machine: Machine, schedule: str
 ) -> None:
     """Tasks that share frames, pages, stacks and mutexes."""
+    probe = probe_of(machine)
     main = [Spawn(0), Spawn(1), Spawn(0), Allocate(), Lock(0), Compute("arithmetic", 1), Unlock(0)]
-    main += [Map(PROBE, 1, Rights.WRITABLE | Rights.USER), Sleep(1), Dump(), Join(1), Dump()]
+    main += [Map(probe, 1, Rights.WRITABLE | Rights.USER), Sleep(1), Dump(), Join(1), Dump()]
     first = [Lock(0), Allocate(), Compute("string", 1), Yield(), Unlock(0), Free(14), Free(3)]
-    first += [Probe(PROBE, "write", ring=3), StackAllocate(), Overflow(21, "push"), StackFree(21)]
-    second = [Sleep(1), Probe(PROBE), Lock(0), Raise("divide_error"), Unlock(0), OverflowOwn()]
+    first += [Probe(probe, "write", ring=3), StackAllocate(), Overflow(21, "push"), StackFree(21)]
+    second = [Sleep(1), Probe(probe), Lock(0), Raise("divide_error"), Unlock(0), OverflowOwn()]
     second += [Compute("interrupt", 2), Spawn(0, 1), Compute("stack_segment", 2)]
     case = task_case(
         image_id, main, first, second, machine=machine, stacks=6, **by_schedule(schedule)

@@ -13,6 +13,15 @@ constexpr std::uint32_t offset_in(LinearAddress area, LinearAddress address) {
     return static_cast<std::uint32_t>(address - area);
 }
 
+static_assert(protocol::area::probe < protocol::area::user &&
+              protocol::area::user < protocol::area::stacks);
+constexpr bool is_in_stack_area(LinearAddress address) {
+    return address >= protocol::area::stacks;
+}
+constexpr bool is_in_user_area(LinearAddress address) {
+    return address >= protocol::area::user && !is_in_stack_area(address);
+}
+
 constexpr std::uint32_t probe_area_size = protocol::probe_slots * protocol::probe_slot_size;
 
 } // namespace
@@ -27,18 +36,19 @@ AddressSpace::AddressSpace(const KernelMemory& memory, const ImageLayout& layout
 void AddressSpace::build() {
     const auto tables = m_words.subspan(m_structures.stack_tables * frame_words);
     __builtin_memset(tables.data(), 0, tables.size_bytes());
-    build_tables(protocol::area::stacks, stack_area_size);
-    build_tables(protocol::area::probe, probe_area_size);
-    build_tables(protocol::area::user, 2 * protocol::frame_size);
+    build_tables(protocol::area::stacks, stack_area_size, m_structures.table_shift);
+    build_tables(protocol::area::probe, probe_area_size, m_structures.probe_shift);
+    build_tables(protocol::area::user, 2 * protocol::frame_size, m_structures.table_shift);
     map(protocol::area::user, m_user_code, entry::user);
     map(protocol::area::user + protocol::frame_size, m_user_stack,
         entry::writable | entry::user | m_no_execute);
 }
 
-void AddressSpace::build_tables(LinearAddress start, std::uint32_t size) {
-    const std::uint32_t table_size = 1u << m_structures.table_shift;
-    for (std::uint32_t offset = 0; offset < size; offset += table_size)
-        write(paging_level::page_directory, start + offset, table_entry(start + offset));
+void AddressSpace::build_tables(LinearAddress start, std::uint32_t size, std::uint32_t shift) {
+    for (std::uint32_t offset = 0; offset < size; offset += 1u << shift) {
+        constexpr auto level = paging_level::page_directory;
+        write(level, start + offset, table_entry(level, start + offset));
+    }
 }
 
 void AddressSpace::map(LinearAddress address, PhysicalAddress page, Entry rights) {
@@ -55,24 +65,46 @@ void AddressSpace::unmap_stack_page(std::uint32_t page) {
     write(paging_level::page_table, protocol::area::stacks + page * protocol::frame_size, 0);
 }
 
-Entry AddressSpace::table_entry(LinearAddress address) const {
-    const Table table = table_of(address);
-    return (m_page_tables.value() + table.frame * protocol::frame_size) | table.rights;
+Entry AddressSpace::table_entry(paging_level level, LinearAddress address) const {
+    const std::uint32_t frame =
+        level == paging_level::page_directory ? table_frame(address) : directory_frame(address);
+    const Entry rights =
+        entry::present | entry::writable | (is_in_stack_area(address) ? Entry{0} : entry::user);
+    return (m_page_tables.value() + frame * protocol::frame_size) | rights;
 }
 
-AddressSpace::Table AddressSpace::table_of(LinearAddress address) const {
-    constexpr Entry kernel_rights = entry::present | entry::writable;
-    constexpr Entry user_rights = kernel_rights | entry::user;
-    static_assert(protocol::area::probe < protocol::area::user &&
-                  protocol::area::user < protocol::area::stacks);
-    const std::uint32_t shift = m_structures.table_shift;
-    if (address >= protocol::area::stacks)
-        return {m_structures.stack_tables + (offset_in(protocol::area::stacks, address) >> shift),
-                kernel_rights};
-    if (address >= protocol::area::user)
-        return {m_structures.user_table, user_rights};
-    return {m_structures.probe_tables + (offset_in(protocol::area::probe, address) >> shift),
-            user_rights};
+std::uint32_t AddressSpace::table_frame(LinearAddress address) const {
+    if (is_in_stack_area(address))
+        return m_structures.stack_tables +
+               (offset_in(protocol::area::stacks, address) >> m_structures.table_shift);
+    if (is_in_user_area(address))
+        return m_structures.user_table;
+    return m_structures.probe_tables +
+           (offset_in(protocol::area::probe, address) >> m_structures.probe_shift);
+}
+
+std::uint32_t AddressSpace::directory_frame(LinearAddress address) const {
+    switch (m_mode) {
+    case PagingMode::legacy:
+        break;
+    case PagingMode::pae:
+        return 1 + (static_cast<std::uint32_t>(address) >> 30);
+    case PagingMode::four_level:
+        if (is_in_stack_area(address))
+            return 8;
+        if (is_in_user_area(address))
+            return 7;
+        return 5 + (offset_in(protocol::area::probe, address) >> m_structures.probe_shift);
+    }
+    return 0;
+}
+
+std::uint32_t AddressSpace::pointer_table_frame(LinearAddress address) const {
+    if (m_mode != PagingMode::four_level)
+        return 0;
+    if (is_in_stack_area(address))
+        return 2;
+    return is_in_user_area(address) ? 4 : 1;
 }
 
 std::uint32_t AddressSpace::place(paging_level level, LinearAddress address) const {
@@ -82,24 +114,23 @@ std::uint32_t AddressSpace::place(paging_level level, LinearAddress address) con
     std::uint32_t index = 0;
     switch (level) {
     case paging_level::page_table:
-        frame = table_of(address).frame;
-        index = (low >> frame_shift) & (entries - 1);
+        frame = table_frame(address);
+        index = low >> frame_shift;
         break;
     case paging_level::page_directory:
-        frame = m_structures.directories[low >> 30];
-        index = (low >> m_structures.table_shift) & (entries - 1);
+        frame = directory_frame(address);
+        index = low >> m_structures.table_shift;
         break;
     case paging_level::pointer_table:
-        // With PAE paging a table of four entries; one of 512 for a half of the address space.
-        index = low >> 30;
-        if (m_mode == PagingMode::four_level) {
-            const bool is_low = address >> 32 == 0;
-            frame = is_low ? low_pointer_table : high_pointer_table;
-            index = is_low ? index : entries - 4 + index;
-        }
+        // With PAE paging it has four entries, and there are no addresses for more.
+        frame = pointer_table_frame(address);
+        index = static_cast<std::uint32_t>(address >> 30);
+        break;
+    case paging_level::root_table:
+        index = static_cast<std::uint32_t>(address >> 39);
         break;
     }
-    return frame * frame_words + index * m_structures.entry_words;
+    return frame * frame_words + (index & (entries - 1)) * m_structures.entry_words;
 }
 
 Entry AddressSpace::read(paging_level level, LinearAddress address) const {

@@ -20,7 +20,7 @@ namespace entry {
 inline constexpr Entry present = 1 << 0;
 inline constexpr Entry writable = 1 << 1;
 inline constexpr Entry user = 1 << 2;
-inline constexpr Entry page_size = 1 << 7; // of a PDE: it maps a large page
+inline constexpr Entry page_size = 1 << 7; // of a PDE: it maps a large page; of a PDPTE: a huge one
 inline constexpr Entry no_execute = Entry{1} << 63;
 } // namespace entry
 
@@ -45,25 +45,24 @@ public:
     [[nodiscard]] Entry read(protocol::paging_level level, LinearAddress address) const;
     void write(protocol::paging_level level, LinearAddress address, Entry value);
 
-    // The PDE that leads to the page table of an address: what was there at start-up.
-    [[nodiscard]] Entry table_entry(LinearAddress address) const;
+    // The entry that leads from a level above the page tables to the next one: what was there at
+    // start-up. Of the levels above the page directory, only the pointer table of 4-level paging.
+    [[nodiscard]] Entry table_entry(protocol::paging_level level, LinearAddress address) const;
 
 private:
     // Where the structures of a mode are, as frames from the start of the page tables.
     struct Structures {
         std::uint32_t entry_words;
-        std::uint32_t table_shift; // a page table maps 2^table_shift bytes
-        // Of the directory for each GiB of the low 4 GiB; or, sign-extended, of the high ones.
-        std::uint32_t directories[4];
+        std::uint32_t table_shift;  // a page table maps 2^table_shift bytes
+        std::uint32_t probe_shift;  // 2^probe_shift bytes of the probe area share a page table
         std::uint32_t stack_tables; // the first frame after the window's tables
         std::uint32_t probe_tables;
         std::uint32_t user_table;
     };
-    static constexpr Structures legacy_structures{1, 22, {0, 0, 0, 0}, 5, 7, 9};
-    static constexpr Structures pae_structures{2, 21, {1, 2, 3, 4}, 13, 17, 21};
-    static constexpr Structures four_level_structures{2, 21, {0, 4, 5, 6}, 16, 20, 24};
-    static constexpr std::uint32_t low_pointer_table = 1;  // of 4-level paging: addresses with a
-    static constexpr std::uint32_t high_pointer_table = 2; // leading 0, and those with a 1
+    static constexpr Structures legacy_structures{1, 22, 22, 5, 7, 9};
+    static constexpr Structures pae_structures{2, 21, 21, 13, 17, 21};
+    // A slot has a table for its beginning only: nothing else of it is ever mapped by one.
+    static constexpr Structures four_level_structures{2, 21, 30, 18, 22, 24};
 
     [[nodiscard]] static constexpr const Structures& structures_of(PagingMode mode) {
         switch (mode) {
@@ -77,16 +76,14 @@ private:
         return legacy_structures;
     }
 
-    // Where the page table of an address is, and what the PDE that leads there allows.
-    struct Table {
-        std::uint32_t frame;
-        Entry rights;
-    };
-
-    [[nodiscard]] Table table_of(LinearAddress address) const;
+    // Where the structure of a level is that has the entry for an address.
+    [[nodiscard]] std::uint32_t table_frame(LinearAddress address) const;
+    [[nodiscard]] std::uint32_t directory_frame(LinearAddress address) const;
+    [[nodiscard]] std::uint32_t pointer_table_frame(LinearAddress address) const;
     // The number of an entry's first word.
     [[nodiscard]] std::uint32_t place(protocol::paging_level level, LinearAddress address) const;
-    void build_tables(LinearAddress start, std::uint32_t size);
+    // For an area, the entries that lead to page tables of 2^shift bytes each.
+    void build_tables(LinearAddress start, std::uint32_t size, std::uint32_t shift);
     void map(LinearAddress address, PhysicalAddress page, Entry rights);
 
     std::span<std::uint32_t> m_words;

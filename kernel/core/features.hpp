@@ -11,6 +11,7 @@ enum class Feature : std::uint32_t {
     no_execute = 4,
     supervisor_execution = 8,
     supervisor_access = 16,
+    huge_pages = 32, // of 1 GiB
 };
 
 // IA32_EFER.NXE: whether the processor uses what Feature::no_execute says it has.

@@ -1,7 +1,5 @@
 #include "core/probe_area.hpp"
 
-#include "core/features.hpp"
-
 namespace core {
 
 namespace {
@@ -12,7 +10,11 @@ using protocol::rights_flag;
 
 constexpr std::uint32_t arena_size = protocol::arena_frames * protocol::frame_size;
 constexpr std::uint32_t slot_mask = protocol::probe_slot_size - 1;
-static_assert((protocol::area::probe & slot_mask) == 0);
+
+// From the start of the slot that an address is in.
+constexpr std::uint32_t offset_in_slot(LinearAddress address) {
+    return static_cast<std::uint32_t>(address - protocol::area::probe) & slot_mask;
+}
 
 constexpr std::uint32_t cr4_page_size_extensions = 1 << 4;
 
@@ -37,32 +39,34 @@ bool ProbeArea::contains(LinearAddress address, std::uint32_t size) {
     const LinearAddress offset = address - protocol::area::probe;
     if (offset >= protocol::probe_slots * protocol::probe_slot_size)
         return false;
-    return LinearRange{0, arena_size}.contains(offset & slot_mask, size);
+    return LinearRange{0, arena_size}.contains(offset_in_slot(address), size);
 }
 
 ProbeArea::Rejection ProbeArea::map(LinearAddress address, std::uint32_t frame,
                                     std::uint8_t rights) {
     const bool large = has(rights, rights_flag::large_page);
-    if (!can_give(rights))
+    const bool huge = has(rights, rights_flag::huge_page);
+    if (!can_give(rights) || (large && huge))
         return rejection::bad_value;
     if (!contains(address, 1))
         return rejection::bad_address;
-    if (frame >= protocol::arena_frames || (large && frame != 0))
+    if (frame >= protocol::arena_frames || ((large || huge) && frame != 0))
         return rejection::bad_frame;
-    if (large && (address & slot_mask) != 0)
+    if ((large || huge) && offset_in_slot(address) != 0)
         return rejection::bad_address;
-    if (large && !has_large_pages_on())
+    if ((large && !has_large_pages_on()) || (huge && !m_has_huge_pages))
         return rejection::no_feature;
-    // A large page may be put over a table with pages in it.
+    const auto level = huge    ? paging_level::pointer_table
+                       : large ? paging_level::page_directory
+                               : paging_level::page_table;
+    // A large or a huge page may be put over tables with pages in them.
     const auto obstacle = mapping_level(address);
-    if (obstacle == paging_level::page_directory || (!large && obstacle))
+    if (obstacle && *obstacle >= level)
         return rejection::already_mapped;
-    const Entry page = (m_arena.value() + frame * protocol::frame_size) | bits_of(rights);
-    if (large)
-        m_space.write(paging_level::page_directory, address,
-                      page | entry::page_size | entry::present);
-    else
-        m_space.write(paging_level::page_table, address, page | entry::present);
+    // The slot is where a huge page over physical address 0 shows the arena.
+    const std::uint64_t page = huge ? 0 : m_arena.value() + frame * protocol::frame_size;
+    const Entry size = large || huge ? entry::page_size : 0;
+    m_space.write(level, address, page | size | bits_of(rights) | entry::present);
     return std::nullopt;
 }
 
@@ -72,13 +76,14 @@ ProbeArea::Rejection ProbeArea::unmap(LinearAddress address) {
     const auto level = mapping_level(address);
     if (!level)
         return rejection::not_mapped;
-    const bool large = *level == paging_level::page_directory;
-    m_space.write(*level, address, large ? m_space.table_entry(address) : 0);
+    const bool small = *level == paging_level::page_table;
+    m_space.write(*level, address, small ? 0 : m_space.table_entry(*level, address));
     return std::nullopt;
 }
 
 ProbeArea::Rejection ProbeArea::protect(LinearAddress address, std::uint8_t rights) {
-    if (!can_give(rights) || has(rights, rights_flag::large_page))
+    if (!can_give(rights) || has(rights, rights_flag::large_page) ||
+        has(rights, rights_flag::huge_page))
         return rejection::bad_value;
     if (!contains(address, 1))
         return rejection::bad_address;
@@ -114,7 +119,7 @@ Result<Entry, rejection> ProbeArea::read_entry(LinearAddress address, paging_lev
 bool ProbeArea::has_large_page() const {
     // Only the first PDE of a slot can be one.
     for (std::uint32_t slot = 0; slot < protocol::probe_slots; ++slot) {
-        const std::uint32_t start = protocol::area::probe + slot * protocol::probe_slot_size;
+        const LinearAddress start = protocol::area::probe + slot * protocol::probe_slot_size;
         if ((m_space.read(paging_level::page_directory, start) & entry::page_size) != 0)
             return true;
     }
@@ -135,29 +140,38 @@ bool ProbeArea::has_large_pages_on() const {
            (m_processor.control_registers().cr4 & cr4_page_size_extensions) != 0;
 }
 
-// PSE is never cleared while a PDE has PS: who sees the one flag need not ask for the other.
-bool ProbeArea::is_large(LinearAddress address) const {
+// Whether the entry of a level above the page tables maps a page. PSE is never cleared while a PDE
+// has PS: who sees the one flag need not ask for the other.
+bool ProbeArea::maps_page(paging_level level, LinearAddress address) const {
+    if (level == paging_level::pointer_table && !m_has_huge_pages)
+        return false;
     constexpr Entry large = entry::present | entry::page_size;
-    return (m_space.read(paging_level::page_directory, address) & large) == large;
+    return (m_space.read(level, address) & large) == large;
 }
 
 // Where the entry is that maps the page at an address, if there is one.
 std::optional<paging_level> ProbeArea::mapping_level(LinearAddress address) const {
-    if (is_large(address))
-        return paging_level::page_directory;
+    for (const auto level : {paging_level::pointer_table, paging_level::page_directory}) {
+        if (maps_page(level, address))
+            return level;
+    }
     if ((m_space.read(paging_level::page_table, address) & entry::present) != 0)
         return paging_level::page_table;
     return std::nullopt;
 }
 
 bool ProbeArea::has_level(LinearAddress address, paging_level level) const {
+    const PagingMode mode = m_space.mode();
     switch (level) {
     case paging_level::page_table:
-        return !is_large(address);
+        return !maps_page(paging_level::pointer_table, address) &&
+               !maps_page(paging_level::page_directory, address);
     case paging_level::page_directory:
-        return true;
+        return !maps_page(paging_level::pointer_table, address);
     case paging_level::pointer_table:
-        return m_space.mode() == PagingMode::pae;
+        return mode == PagingMode::pae || mode == PagingMode::four_level;
+    case paging_level::root_table:
+        return mode == PagingMode::four_level;
     }
     return false;
 }
@@ -168,13 +182,29 @@ Entry ProbeArea::writable_bits(paging_level level, Entry entry) const {
     constexpr Entry flags = bits<0, 7>() | bits<8, 12>();
     constexpr Entry upper = bits<40, 64>();
     const bool wide = has_wide_entries(m_space.mode());
-    if (level == paging_level::pointer_table)
-        return bits<0, 12>() | upper;
-    Entry writable = wide ? flags | upper : flags;
-    // Reserved in an entry that maps a large page (SDM vol. 3, 4.3, table 4-4; 4.4.2, table 4-9).
-    if (level == paging_level::page_directory && (entry & entry::page_size) != 0)
-        writable |= wide ? bits<13, 21>() : bits<21, 22>();
-    return writable;
+    const bool has_page_size = (entry & entry::page_size) != 0;
+    const Entry usual = wide ? flags | upper : flags;
+    switch (level) {
+    case paging_level::page_table:
+        break;
+    case paging_level::page_directory:
+        // Reserved in an entry that maps a large page (SDM vol. 3, 4.3, table 4-4; 4.4.2, table
+        // 4-9).
+        if (has_page_size)
+            return usual | (wide ? bits<13, 21>() : bits<21, 22>());
+        break;
+    case paging_level::pointer_table:
+        // Where it could map a huge page PS is not written; otherwise it is reserved, or ignored.
+        if (!m_has_huge_pages)
+            return usual | entry::page_size;
+        // SDM vol. 3, 4.5, table 4-16.
+        if (has_page_size)
+            return usual | bits<13, 30>();
+        break;
+    case paging_level::root_table:
+        return usual | entry::page_size; // reserved: 4.5, table 4-15
+    }
+    return usual;
 }
 
 } // namespace core

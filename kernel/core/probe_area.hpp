@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/address_space.hpp"
+#include "core/features.hpp"
 #include "core/processor.hpp"
 #include "core/result.hpp"
 #include "protocol.hpp"
@@ -17,7 +18,9 @@ public:
     using Rejection = std::optional<protocol::rejection>;
 
     ProbeArea(AddressSpace& space, const Processor& processor, PhysicalAddress arena)
-        : m_space(space), m_processor(processor), m_arena(arena) {}
+        : m_space(space), m_processor(processor), m_arena(arena),
+          m_has_huge_pages(space.mode() == PagingMode::four_level &&
+                           has(processor.features(), Feature::huge_pages)) {}
 
     [[nodiscard]] PagingMode mode() const { return m_space.mode(); }
 
@@ -41,7 +44,7 @@ public:
 private:
     [[nodiscard]] bool can_give(std::uint8_t rights) const;
     [[nodiscard]] bool has_large_pages_on() const;
-    [[nodiscard]] bool is_large(LinearAddress address) const;
+    [[nodiscard]] bool maps_page(protocol::paging_level level, LinearAddress address) const;
     [[nodiscard]] std::optional<protocol::paging_level> mapping_level(LinearAddress address) const;
     [[nodiscard]] bool has_level(LinearAddress address, protocol::paging_level level) const;
     [[nodiscard]] Entry writable_bits(protocol::paging_level level, Entry entry) const;
@@ -49,6 +52,7 @@ private:
     AddressSpace& m_space;
     const Processor& m_processor;
     PhysicalAddress m_arena;
+    bool m_has_huge_pages;
 };
 
 } // namespace core

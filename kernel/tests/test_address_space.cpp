@@ -183,5 +183,5 @@ TEST_CASE_FIXTURE(Fixture, "an entry stays where it is when those above it say s
     space.write(paging_level::pointer_table, 0x40000000, 0);
     space.write(paging_level::page_table, 0x40001000, 0x400063);
     CHECK(entries(PagingMode::pae).at(17 * 512 + 1) == 0x400063);
-    CHECK(space.table_entry(0x40001000) == 0x11B007);
+    CHECK(space.table_entry(paging_level::page_directory, 0x40001000) == 0x11B007);
 }

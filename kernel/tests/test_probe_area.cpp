@@ -23,6 +23,7 @@ constexpr std::uint8_t writable = 1;
 constexpr std::uint8_t user = 2;
 constexpr std::uint8_t without_execution = 4;
 constexpr std::uint8_t large = 8;
+constexpr std::uint8_t huge = 16;
 
 constexpr ProbeArea::Rejection accepted = std::nullopt;
 
@@ -147,8 +148,9 @@ TEST_CASE_FIXTURE(Pae, "a large page needs no CR4.PSE with PAE paging") {
 
 TEST_CASE_FIXTURE(Legacy, "mapping: what is wrong is named in this order") {
     const std::uint32_t outside = base + 0x8000;
-    CHECK(area.map(outside, 8, 16) == rejected(rejection::bad_value));
+    CHECK(area.map(outside, 8, 32) == rejected(rejection::bad_value));
     CHECK(area.map(outside, 8, 0x80 | large) == rejected(rejection::bad_value));
+    CHECK(area.map(outside, 8, huge | large) == rejected(rejection::bad_value));
     CHECK(area.map(outside, 8, without_execution) == rejected(rejection::bad_value));
     CHECK(area.map(outside, 8, 0) == rejected(rejection::bad_address));
     CHECK(area.map(base, 8, 0) == rejected(rejection::bad_frame));
@@ -157,6 +159,8 @@ TEST_CASE_FIXTURE(Legacy, "mapping: what is wrong is named in this order") {
     CHECK(area.map(base + 0x1000, 0, large) == rejected(rejection::bad_address));
     CHECK(area.map(base + 1, 0, large) == rejected(rejection::bad_address));
     CHECK(area.map(base, 0, large) == rejected(rejection::no_feature));
+    CHECK(area.map(base + 0x1000, 0, huge) == rejected(rejection::bad_address));
+    CHECK(area.map(base, 0, huge) == rejected(rejection::no_feature));
     CHECK(area.map(base, 0, 0) == accepted);
     CHECK(area.map(base, 0, large) == rejected(rejection::no_feature));
     CHECK(area.map(base + 0xFFF, 1, 0) == rejected(rejection::already_mapped));
@@ -212,6 +216,7 @@ TEST_CASE_FIXTURE(Legacy, "protecting and unmapping: what is wrong is named in t
     const std::uint32_t outside = base + 0x8000;
     CHECK(area.protect(outside, 16) == rejected(rejection::bad_value));
     CHECK(area.protect(outside, large) == rejected(rejection::bad_value));
+    CHECK(area.protect(outside, huge) == rejected(rejection::bad_value));
     CHECK(area.protect(outside, without_execution) == rejected(rejection::bad_value));
     CHECK(area.protect(outside, 0) == rejected(rejection::bad_address));
     CHECK(area.protect(base, 0) == rejected(rejection::not_mapped));
@@ -233,7 +238,9 @@ TEST_CASE_FIXTURE(Pae, "PAE paging: which bits of an entry may be written") {
     CHECK(writable_are(base, paging_level::page_table, upper | 0xF7F));
     CHECK(writable_are(base, paging_level::page_directory, upper | 0xF7F));
     CHECK(writable_are(base, paging_level::pointer_table, upper | 0xFFF));
+    CHECK_FALSE(area.read_entry(base, paging_level::root_table).has_value());
     CHECK(area.map(base, 0, large) == accepted);
+    CHECK(area.map(second_slot, 0, huge) == rejected(rejection::no_feature));
     CHECK(writable_are(base, paging_level::page_directory, upper | 0x1FEF7F));
 }
 
@@ -254,10 +261,12 @@ TEST_CASE_FIXTURE(Legacy, "reading and writing entries: what is wrong is named i
         REQUIRE_FALSE(entry.has_value());
         return entry.failure();
     };
-    constexpr paging_level unknown{3};
+    constexpr paging_level unknown{4};
     CHECK(area.write_entry(outside, unknown, 0x80, 0) == rejected(rejection::bad_address));
     CHECK(area.write_entry(base, unknown, 0x80, 0) == rejected(rejection::bad_level));
     CHECK(area.write_entry(base, paging_level::pointer_table, 0x1000, 0) ==
+          rejected(rejection::bad_level));
+    CHECK(area.write_entry(base, paging_level::root_table, 0x1000, 0) ==
           rejected(rejection::bad_level));
     CHECK(area.write_entry(base, paging_level::page_table, 0, 0x80) ==
           rejected(rejection::bad_bits));
@@ -266,6 +275,7 @@ TEST_CASE_FIXTURE(Legacy, "reading and writing entries: what is wrong is named i
     CHECK(read_failure(outside, unknown) == rejection::bad_address);
     CHECK(read_failure(base, unknown) == rejection::bad_level);
     CHECK(read_failure(base, paging_level::pointer_table) == rejection::bad_level);
+    CHECK(read_failure(base, paging_level::root_table) == rejection::bad_level);
 
     set_page_size_extensions();
     CHECK(area.map(second_slot, 0, large) == accepted);

@@ -409,7 +409,7 @@ _KNOWN_OPERATIONS = ", ".join(OPERATIONS)
             ("program", 5, "rights"),
             ["writeable"],
             "a.json: program[5].rights[0]: unknown right 'writeable'; known: writable, user, "
-            "no_execute, large_page; did you mean 'writable'?",
+            "no_execute, large_page, huge_page; did you mean 'writable'?",
         ),
         (
             ("program", 5, "rights"),
@@ -418,8 +418,8 @@ _KNOWN_OPERATIONS = ", ".join(OPERATIONS)
         ),
         (
             ("program", 5, "rights"),
-            16,
-            "a.json: program[5]: map: rights=0x10 has bits 0x10, which mean nothing; known: wr",
+            32,
+            "a.json: program[5]: map: rights=0x20 has bits 0x20, which mean nothing; known: wr",
         ),
         (
             ("program", 5, "rights"),

@@ -115,7 +115,7 @@ def test_rights_that_come_as_a_number_are_held_as_rights() -> None:
             "probe: alignment_check must be True or False, got 1",
         ),
         (lambda: Overflow(0, None), "overflow: no how None; known: push"),
-        (lambda: Map(0, rights=16), "map: rights=0x10 has bits 0x10, which mean nothing; known: w"),
+        (lambda: Map(0, rights=32), "map: rights=0x20 has bits 0x20, which mean nothing; known: w"),
         (lambda: Map(0, rights="user"), "map: rights must be an integer, got 'user'"),
         (lambda: Map(1 << 64), "map: address=0x10000000000000000 does not fit in 64 bits"),
         (lambda: WriteEntry(0, "page_table", set=1 << 64), "write_entry: set=0x1.* fit in 64 bits"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from conformance.case.machine import Machine, every_machine
 from conformance.case.memory_map import PLAIN_MAP
 from conformance.case.operation import operand_type
 from conformance.case.payload import encode_payload
-from conformance.case.probe_space import PAGE, PROBE, SLOT, ProbeSpace
+from conformance.case.probe_space import PAGE, ProbeSpace
 from conformance.case.program import (
     OPERATIONS,
     Control,
@@ -56,6 +55,11 @@ from conformance.protocol import PROTOCOL
 IMAGE = ImageId("i686", "0" * 64)
 LONG_IMAGE = ImageId("x86_64", "0" * 64, "x86_64")
 BROADWELL = Machine(cpu_profile="broadwell", paging="pae")
+FOUR_LEVEL = Machine(cpu_profile="broadwell", paging="4-level")
+PROBE = PROTOCOL.area["probe"]
+SLOT = PROTOCOL.constants["probe_slot_size"]
+WIDE_PROBE = PROTOCOL.images["x86_64"].area["probe"]
+WIDE_SLOT = PROTOCOL.images["x86_64"].constants["probe_slot_size"]
 AREA = PROTOCOL.area["stacks"]
 OBJECT = PROTOCOL.constants["task_stack_size"]
 MOST = PROTOCOL.constants["maximum_stacks"]
@@ -114,7 +118,7 @@ def _mapped_first(program: Program) -> bool:
 
 
 def test_most_programs_make_sense() -> None:
-    faults = drawn(fault_cases(image=IMAGE), 200)
+    faults = drawn(fault_cases(image=IMAGE), 400)
     guard_pages = drawn(guard_page_cases(image=IMAGE), 200)
     probing = [
         case.program
@@ -295,6 +299,48 @@ def _values_of(names: set[str]) -> dict[str, Callable[[Case], bool]]:
 FAULT_FEATURES |= _values_of(
     set(OPERATIONS) - STACK_OPERATIONS - FRAME_OPERATIONS - TASK_OPERATIONS
 )
+# The values that only 4-level paging has; they are drawn at random elsewhere, and rejected.
+FOUR_LEVEL_FEATURES: dict[str, Callable[[Case], Any]] = {
+    **{
+        f"{kind.name}.{level}": _has(kind, lambda one, level=level: one.level == level)
+        for kind in (WriteEntry, ReadEntry)
+        for level in PROTOCOL.enums["paging_level"].values()
+    },
+    **{
+        f"reserved bit of the {level}": _has(
+            WriteEntry, lambda one, level=level: one.level == level and one.set & 3 << 50
+        )
+        for level in PROTOCOL.enums["paging_level"].values()
+    },
+    "PS of the root table": _has(
+        WriteEntry, lambda one: one.level == "root_table" and one.set & 1 << 7
+    ),
+    "bit 13 to 29 of a huge page": _has(
+        WriteEntry, lambda one: one.level == "pointer_table" and one.set & 0x3FFFE000
+    ),
+    "an upper entry changes unseen, and is used": lambda case: (
+        _has(
+            WriteEntry,
+            lambda one: not one.invalidate and one.level in ("pointer_table", "root_table"),
+        )(case)
+        and _follows(Map, Probe, WriteEntry, Probe)(case)
+    ),
+    "a huge page over a page": lambda case: (
+        _has(Map, lambda one: one.rights < Rights.LARGE_PAGE)(case)
+        and _has(Map, lambda one: Rights.HUGE_PAGE in one.rights)(case)
+    ),
+    "deep in a huge page": lambda case: (
+        _has(Map, lambda one: one.rights & Rights.HUGE_PAGE and one.address == WIDE_PROBE)(case)
+        and _has(Probe, lambda one: PAGE * 2 <= one.address - WIDE_PROBE < PAGE * 8)(case)
+    ),
+    "a huge page is protected": lambda case: (
+        _has(Map, lambda one: Rights.HUGE_PAGE in one.rights)(case) and _follows(Map, Protect)(case)
+    ),
+    "a huge page goes": lambda case: (
+        _has(Map, lambda one: Rights.HUGE_PAGE in one.rights)(case) and _follows(Map, Unmap)(case)
+    ),
+    "second slot": _has(Map, lambda one: one.address >= WIDE_PROBE + WIDE_SLOT),
+}
 # Left to a directed case: it hangs an engine.
 del FAULT_FEATURES["raise.cause=reserved_control_bit"]
 FAULT_FEATURES |= {
@@ -341,6 +387,12 @@ def fault_features() -> set[str]:
 
 
 @pytest.fixture(scope="module")
+def four_level_features() -> set[str]:
+    cases = fault_cases(image=LONG_IMAGE, machine=FOUR_LEVEL)
+    return reached(cases, FOUR_LEVEL_FEATURES, most=8000)
+
+
+@pytest.fixture(scope="module")
 def stack_features() -> set[str]:
     return reached(guard_page_cases(image=IMAGE), STACK_FEATURES, most=8000)
 
@@ -352,12 +404,17 @@ def test_fault_cases_reach(feature: str, fault_features: set[str]) -> None:
 
 @pytest.fixture(scope="module")
 def long_features() -> set[str]:
-    return _reached(fault_cases(image=LONG_IMAGE), LONG_FEATURES)
+    return reached(fault_cases(image=LONG_IMAGE), LONG_FEATURES, most=8000)
 
 
 @pytest.mark.parametrize("feature", LONG_FEATURES)
 def test_fault_cases_of_64_bit_mode_reach(feature: str, long_features: set[str]) -> None:
     assert feature in long_features
+
+
+@pytest.mark.parametrize("feature", FOUR_LEVEL_FEATURES)
+def test_fault_cases_with_4_level_paging_reach(feature: str, four_level_features: set[str]) -> None:
+    assert feature in four_level_features
 
 
 @pytest.mark.parametrize("feature", STACK_FEATURES)
@@ -421,6 +478,13 @@ def test_an_access_nowhere_shrinks_to_a_simple_one() -> None:
     assert probe == Probe(nowhere, through="stack")
 
 
+def test_a_huge_page_shrinks_to_one() -> None:
+    condition = _has(Map, lambda one: Rights.HUGE_PAGE in one.rights and one.address == WIDE_PROBE)
+    found: Case = reach(fault_cases(image=LONG_IMAGE), condition, shrink=True)
+    found = reduce_case(found, condition)
+    assert found.program.operations == (Map(WIDE_PROBE, rights=Rights.HUGE_PAGE),)
+
+
 def test_a_guard_page_case_shrinks_to_one_stack() -> None:
     found: Case = reach(
         guard_page_cases(image=IMAGE), _follows(StackAllocate, Overflow), shrink=True
@@ -454,11 +518,21 @@ def test_what_a_program_draws_exists_on_the_machine(machine: Machine) -> None:
     assert ("no_execute" in bits) == (
         machine.paging != "legacy" and machine.cpu_profile != "pentium3"
     )
-    levels = {space.level(number, PROBE) for number in range(6)}
-    assert ("pointer_table" in levels) == (machine.paging == "pae")
-    space.large.append(PROBE)
-    assert "page_table" not in {space.level(number, PROBE + 5 * PAGE) for number in range(6)}
-    assert all(space.entry_bit(number, "page_table", PROBE) != 1 << 7 for number in range(40))
+    start = space.start
+    levels = {space.level(number, start) for number in range(6)}
+    assert ("pointer_table" in levels) == (machine.paging != "legacy")
+    assert ("root_table" in levels) == (machine.paging == "4-level")
+    space.large.append(start)
+    assert "page_table" not in {space.level(number, start + 5 * PAGE) for number in range(6)}
+    assert all(space.entry_bit(number, "page_table", start) != 1 << 7 for number in range(40))
+    pointer_bits = {space.entry_bit(number, "pointer_table", start) for number in range(40)}
+    assert (1 << 7 in pointer_bits) == (not space.has_huge_pages)
+    assert 1 << 29 not in pointer_bits
+    if space.has_huge_pages:
+        space.huge.append(start)
+        levels = {space.level(number, start + 5 * PAGE) for number in range(6)}
+        assert levels == {"pointer_table", "root_table"}
+        assert 1 << 29 in {space.entry_bit(n, "pointer_table", start) for n in range(40)}
 
 
 def test_mappings_do_not_collide() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.case.image import Image
+from conformance.case.image import IMAGES, Image
 from conformance.engine.build import build_image
 
 __all__ = ["Kernels", "model_with"]
@@ -33,24 +33,25 @@ class Kernels:
         self._work = folder / "work"
         shutil.copytree(_ROOT / "kernel", self._work / "kernel")
         (self._work / "objects").mkdir()
-        self._build(folder / "image", "right")
+        self._build(folder / "image", "right", IMAGES[0])
         self._work.rename(self._right)
 
-    def build(self, patch: Path, output: Path) -> Image:
+    def build(self, patch: Path, output: Path, architecture: str = IMAGES[0]) -> Image:
         """The image of the kernel with a patch."""
         shutil.copytree(self._right, self._work)
         try:
             _apply(self._work / "kernel", patch)
-            return self._build(output, patch.stem)
+            return self._build(output, patch.stem, architecture)
         finally:
             shutil.rmtree(self._work)
 
-    def _build(self, output: Path, name: str) -> Image:
+    def _build(self, output: Path, name: str, architecture: str) -> Image:
         with pytest.MonkeyPatch.context() as patching:
             # A folder that stays, where the build would take a new one.
             objects = contextlib.nullcontext(str(self._work / "objects"))
             patching.setattr(tempfile, "TemporaryDirectory", lambda **_: objects)
-            return build_image(self._work / "kernel", output, name=name)
+            source = self._work / "kernel"
+            return build_image(source, output, name=name, architecture=architecture)
 
 
 def model_with(patch: Path, folder: Path) -> str:

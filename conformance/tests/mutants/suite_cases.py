@@ -45,11 +45,8 @@ def directed_cases(architecture: str = IMAGES[0]) -> list[Case]:
     The cases of one test are much alike. So next is always one of the test that has had the fewest
     operations: of the small ones, there can be more.
     """
-    tests = [
-        iter(cases)
-        for suite in (test_faults, test_guard_pages)
-        for cases in written_in(suite, architecture)
-    ]
+    suites = (test_faults, test_guard_pages)
+    tests = [iter(cases) for suite in suites for cases in written_in(suite, architecture)]
     queue = [(0, index) for index in range(len(tests))]
     found = []
     while queue:
@@ -102,9 +99,8 @@ class _Collector:
 
 
 def written_in(suite: ModuleType, architecture: str = IMAGES[0]) -> list[list[Case]]:
-    """The directed cases of each of a suite's tests that has some."""
-    image = _NO_IMAGES[architecture]
-    found = []
+    """The directed cases for an architecture of each of a suite's tests that has some."""
+    image, found = _NO_IMAGES[architecture], []
     for name, test in vars(suite).items():
         if name.startswith("test_") and name != "test_known_divergence":
             collector = _Collector()

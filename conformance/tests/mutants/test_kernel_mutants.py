@@ -1,7 +1,8 @@
 """Seeded defects of the kernel's paging, faults and stacks: all found, blamed on it, and shrunk.
 
 Each file in fixtures/mutants/kernel is a patch to kernel/ that makes one mistake a kernel author
-could make. Slow (each is built and run on all backends): `tox -e mutants`.
+could make; in fixtures/mutants/kernel-x86_64, one that only x86_64 shows. Slow (each is built and
+run on all backends): `tox -e mutants`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from conformance.case.case import Case
 
-PATCHES = sorted(
-    (Path(__file__).resolve().parents[3] / "fixtures" / "mutants" / "kernel").glob("*.patch")
-)
+MUTANTS = Path(__file__).resolve().parents[3] / "fixtures" / "mutants"
+PATCHES = sorted((MUTANTS / "kernel").glob("*.patch"))
+LONG_PATCHES = sorted((MUTANTS / "kernel-x86_64").glob("*.patch"))
 
 _RUNS_WILD = {"stacks-reached-through-the-window"}
 """Where nothing ends an overflow, a kernel overwrites itself; what comes then, each engine does in
@@ -52,6 +53,20 @@ def test_mutant_is_caught(
     if not search.harness.findings:
         # Rare in what is generated; the suites' authors have thought of it.
         search.run(directed_cases, image)
+    search.assert_caught(KERNEL)
+
+
+@pytest.mark.parametrize("patch", LONG_PATCHES, ids=[patch.stem for patch in LONG_PATCHES])
+def test_mutant_of_x86_64_is_caught(
+    patch: Path,
+    kernels: Kernels,
+    hunt: Callable[..., Hunt],
+    long_cases: list[Case],
+    tmp_path: Path,
+) -> None:
+    image = kernels.build(patch, tmp_path / "image", "x86_64")
+    search = hunt(image)
+    search.run(long_cases, image)
     search.assert_caught(KERNEL)
 
 

@@ -1,8 +1,8 @@
 """Seeded defects of the reference model: all found, blamed on it, and shrunk.
 
 Each file in fixtures/mutants/reference-model is a patch to backends/unicorn_model/ that gets one
-rule of the manual wrong; in fixtures/mutants/reference-model-long, one of 64-bit mode. The kernel
-is the right one. Slow: `tox -e mutants`.
+rule of the manual wrong; in fixtures/mutants/reference-model-x86_64, one that only x86_64 shows.
+The kernel is the right one. Slow: `tox -e mutants`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MUTANTS = Path(__file__).resolve().parents[3] / "fixtures" / "mutants"
 PATCHES = sorted((MUTANTS / "reference-model").glob("*.patch"))
-LONG_PATCHES = sorted((MUTANTS / "reference-model-long").glob("*.patch"))
+LONG_PATCHES = sorted((MUTANTS / "reference-model-x86_64").glob("*.patch"))
 
 # Some of these mistakes are QEMU's as well: the blame would be, rightly, on both.
 ENGINES = ("bochs", "unicorn")

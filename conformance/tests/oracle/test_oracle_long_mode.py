@@ -13,7 +13,7 @@ from conformance.case.image import Image, default_image
 from conformance.case.machine import Machine
 from conformance.case.memory_map import PLAIN_MAP, MemoryMap, Region
 from conformance.case.operation import Operation, Rights
-from conformance.case.paging_operations import Control, Map, ReadEntry, WriteEntry
+from conformance.case.paging_operations import Control, Map, WriteEntry
 from conformance.case.program import Program
 from conformance.case.stack_operations import Overflow, StackAllocate
 from conformance.observe.trace import Event
@@ -26,7 +26,9 @@ from conformance.protocol import PROTOCOL
 
 MACHINE = Machine(cpu_profile="broadwell", paging="4-level")
 AREA = PROTOCOL.images["x86_64"].area["stacks"]
-PROBE = PROTOCOL.area["probe"]
+PROBE = PROTOCOL.images["x86_64"].area["probe"]
+USER = PROTOCOL.images["x86_64"].area["user"]
+SECOND_SLOT = PROBE + PROTOCOL.images["x86_64"].constants["probe_slot_size"]
 GIB = 1 << 30
 
 
@@ -60,13 +62,20 @@ def test_the_entries_above_the_page_tables(image: Image) -> None:
     assert entry("root_table", PROBE) == start + 0x1007
     assert entry("root_table", window) == start + 0x2003
     assert entry("root_table", physical_map) == start + 0x3003 | 1 << 63
-    assert entry("pointer_table", PROBE) == start + 0x4007
-    assert entry("pointer_table", PROTOCOL.area["user"]) == start + 0x5007
-    assert entry("pointer_table", AREA) == start + 0x6003
-    assert initial_entry(setting, start + 3 * 0x1000) == start + 0x7003
-    assert entry("page_directory", window) == start + 0x8003
-    assert entry("page_directory", AREA) == start + 0x10003
+    assert entry("root_table", USER) == start + 0x4007
+    assert entry("pointer_table", PROBE) == start + 0x5007
+    assert entry("pointer_table", SECOND_SLOT) == start + 0x6007
+    assert entry("pointer_table", USER) == start + 0x7007
+    assert entry("pointer_table", AREA) == start + 0x8003
+    assert initial_entry(setting, start + 3 * 0x1000) == start + 0x9003
+    assert initial_entry(setting, start + 9 * 0x1000) == start + 0xA003
+    assert entry("page_directory", window) == start + 0xA003
+    assert entry("page_directory", AREA) == start + 0x12003
+    assert entry("page_directory", PROBE) == start + 0x16007
+    assert entry("page_directory", SECOND_SLOT) == start + 0x17007
+    assert entry("page_directory", USER) == start + 0x18007
     assert entry("page_table", window + 0x5000) == 0x5003
+    assert entry("page_table", USER) == setting.user_code | 5
 
 
 @pytest.mark.parametrize(
@@ -201,7 +210,6 @@ def test_eight_bytes_are_written_and_read(image: Image) -> None:
         (Probe(NOWHERE, "execute", 8, 3, through="frame"), "bad_value"),
         (Probe(NOWHERE, ring=1), "bad_ring"),
         (Segment("fs", PROBE), "no_feature"),
-        (ReadEntry(PROBE, "pointer_table"), "bad_level"),
         (Probe(PROTOCOL.boot["kernel_window"] + (1 << 20)), "bad_address"),
         (Probe(PROTOCOL.area["stacks"] + 0x1000, "write"), "bad_address"),
     ],

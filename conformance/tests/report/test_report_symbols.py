@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.observe.trace import Event
+from conformance.protocol import PROTOCOL
 from conformance.report.symbols import Symbols
 
 SYMBOLS = Symbols(
@@ -43,6 +44,20 @@ SYMBOLS = Symbols(
 )
 def test_a_name(address: int, name: str) -> None:
     assert SYMBOLS.name(address) == name
+
+
+def test_user_mode_code_is_where_the_image_has_it() -> None:
+    window = PROTOCOL.images["x86_64"].boot["kernel_window"]
+    symbols = Symbols(
+        {
+            "kernel_image_start": window + 0x100000,
+            "user_code_start": window + 0x101000,
+            "fault_at_user_read_4": window + 0x101010,
+        }
+    )
+    user = PROTOCOL.images["x86_64"].area["user"]
+    assert symbols.name(user + 0x10) == "fault_at_user_read_4"
+    assert symbols.name(PROTOCOL.area["user"] + 0x10) == ""
 
 
 def test_without_an_image_there_are_no_names() -> None:

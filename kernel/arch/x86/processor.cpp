@@ -126,8 +126,11 @@ std::uint32_t Processor::features() const {
         add(edx, 6, core::Feature::physical_address_extension);
     }
     // A processor that has no such leaves answers with something else.
-    if (last_extended > extended && last_extended < extended + 0x10000)
-        add(identify(extended + 1).edx, 20, core::Feature::no_execute);
+    if (last_extended > extended && last_extended < extended + 0x10000) {
+        const std::uint32_t edx = identify(extended + 1).edx;
+        add(edx, 20, core::Feature::no_execute);
+        add(edx, 26, core::Feature::huge_pages);
+    }
     if (last_basic >= 7) {
         const std::uint32_t ebx = identify(7).ebx;
         add(ebx, 7, core::Feature::supervisor_execution);

@@ -59,7 +59,7 @@ attempt_over:
 .globl attempt_in_ring3
 attempt_in_ring3:
     pushq $SELECTOR_USER_DATA
-    movl $AREA_USER + 2 * FRAME_SIZE, %ecx
+    movabsq $AREA_USER + 2 * FRAME_SIZE, %rcx
     pushq %rcx
     pushq %rsi
     pushq $SELECTOR_USER_CODE

@@ -7,17 +7,23 @@
 
 .set page_present_writable, 3
 .set page_present_writable_user, 7
+.set page_accessed, 1 << 5
 .set window_tables, BOOT_KERNEL_WINDOW_SIZE / 0x200000
 
 # Frames of the page table region (TRACE.md, "Address space").
-.set low_pointers_frame, 1
+.set probe_pointers_frame, 1
 .set high_pointers_frame, 2
 .set map_pointers_frame, 3
-.set probe_directory_frame, 4
-.set user_directory_frame, 5
-.set kernel_directory_frame, 6
-.set map_directory_frame, 7
-.set window_tables_frame, 8
+.set user_pointers_frame, 4
+.set probe_directories_frame, 5
+.set user_directory_frame, 7
+.set kernel_directory_frame, 8
+.set map_directory_frame, 9
+.set window_tables_frame, 10
+
+# Where the entries for an address are in the root table and in a pointer table.
+#define ROOT_ENTRY(address) ((address >> 39 & 511) * 8)
+#define POINTER_ENTRY(address) ((address >> 30 & 511) * 8)
 
 .set efer_register, 0xC0000080
 .set efer_long_mode, 1 << 8
@@ -83,15 +89,19 @@ build_tables:
     movl %eax, high_pointers_frame * FRAME_SIZE + 511 * 8(%esi)
     leal high_pointers_frame * FRAME_SIZE + page_present_writable(%esi), %eax
     movl %eax, 511 * 8(%esi)
-    leal probe_directory_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
-    movl %eax, low_pointers_frame * FRAME_SIZE + 1 * 8(%esi)
+    leal probe_pointers_frame * FRAME_SIZE + POINTER_ENTRY(AREA_PROBE)(%esi), %edi
+    leal probe_directories_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
+    movl $PROBE_SLOTS, %ecx
+    call write_entries
+    leal probe_pointers_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
+    movl %eax, ROOT_ENTRY(AREA_PROBE)(%esi)
     leal user_directory_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
-    movl %eax, low_pointers_frame * FRAME_SIZE + 2 * 8(%esi)
-    leal low_pointers_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
-    movl %eax, (%esi)
-    # For the time being, physical memory is at 0 as well.
+    movl %eax, user_pointers_frame * FRAME_SIZE + POINTER_ENTRY(AREA_USER)(%esi)
+    leal user_pointers_frame * FRAME_SIZE + page_present_writable_user(%esi), %eax
+    movl %eax, ROOT_ENTRY(AREA_USER)(%esi)
+    # For the time being, physical memory is at 0 as well, below the probe area.
     leal map_directory_frame * FRAME_SIZE + page_present_writable(%esi), %eax
-    movl %eax, low_pointers_frame * FRAME_SIZE(%esi)
+    movl %eax, probe_pointers_frame * FRAME_SIZE(%esi)
     ret
 
 # ECX entries from EDI up, for frames in order; EAX is the first.
@@ -124,7 +134,9 @@ high:
     movw %ax, %gs
     movw %ax, %ss
     movq $boot_stack_top, %rsp
-    movq $0, page_tables_start + low_pointers_frame * FRAME_SIZE
+    movq $0, page_tables_start + probe_pointers_frame * FRAME_SIZE
+    # The entry above it was used until now, and the processor has left its mark.
+    andb $~page_accessed, page_tables_start + ROOT_ENTRY(AREA_PROBE)
     movq %cr3, %rax
     movq %rax, %cr3
     xorl %ebp, %ebp

@@ -23,7 +23,7 @@ class Fixture {
 public:
     Fixture() {
         // As boot code leaves it, all 0; and behind it what an earlier run left.
-        for (std::uint32_t word = 16 * 1024; word < words.size(); ++word)
+        for (std::uint32_t word = 18 * 1024; word < words.size(); ++word)
             words[word] = 0x63;
         space.build();
     }
@@ -55,13 +55,12 @@ public:
     AddressSpace space{memory, layout, PagingMode::four_level, no_execute};
 };
 
-const Entries start{
-    {{4, 0}, 0x214007},   {{4, 1}, 0x215007},
-    {{4, 2}, 0x216007},   {{4, 3}, 0x217007}, // probe area: tables in frames 20 to 23
-    {{5, 0}, 0x218007},                       // user area: frame 24
-    {{6, 128}, 0x210003}, {{6, 129}, 0x211003},
-    {{6, 130}, 0x212003}, {{6, 131}, 0x213003}, // stacks: frames 16 to 19
-    {{24, 0}, 0x106005},  {{24, 1}, 0x107007 | no_execute}};
+const Entries start{{{5, 7}, 0x216007}, // probe area: a table for the beginning of each slot,
+                    {{6, 7}, 0x217007}, // frames 22 and 23
+                    {{7, 0}, 0x218007}, // user area: frame 24
+                    {{8, 128}, 0x212003}, {{8, 129}, 0x213003},
+                    {{8, 130}, 0x214003}, {{8, 131}, 0x215003}, // stacks: frames 18 to 21
+                    {{24, 0}, 0x106005},  {{24, 1}, 0x107007 | no_execute}};
 
 constexpr core::LinearAddress last_stack_page = 0xFFFF'FFFF'D07F'F000;
 
@@ -75,8 +74,8 @@ TEST_CASE_FIXTURE(Fixture, "4-level paging: task stacks") {
     space.map_stack_page(0);
     space.map_stack_page(2047);
     Entries expected = start;
-    expected[{16, 0}] = 0x600003 | no_execute;
-    expected[{19, 511}] = 0xDFF003 | no_execute;
+    expected[{18, 0}] = 0x600003 | no_execute;
+    expected[{21, 511}] = 0xDFF003 | no_execute;
     CHECK(entries() == expected);
     CHECK(space.read(paging_level::page_table, last_stack_page) == (0xDFF003 | no_execute));
     space.unmap_stack_page(0);
@@ -95,12 +94,24 @@ TEST_CASE_FIXTURE(Fixture, "4-level paging: where each entry is") {
         return std::pair<std::uint32_t, std::uint32_t>{99, 99};
     };
     using Place = std::pair<std::uint32_t, std::uint32_t>;
-    CHECK(place(paging_level::page_table, 0x40000000) == Place{20, 0});
-    CHECK(place(paging_level::page_table, 0x40401000) == Place{22, 1});
-    CHECK(place(paging_level::page_directory, 0x40400000) == Place{4, 2});
-    CHECK(place(paging_level::page_directory, 0x80000000) == Place{5, 0});
-    CHECK(place(paging_level::page_directory, last_stack_page) == Place{6, 131});
-    CHECK(place(paging_level::pointer_table, 0x40000000) == Place{1, 1});
-    CHECK(place(paging_level::pointer_table, 0x80001000) == Place{1, 2});
+    CHECK(place(paging_level::page_table, 0x40E00000) == Place{22, 0});
+    CHECK(place(paging_level::page_table, 0x80E01000) == Place{23, 1});
+    CHECK(place(paging_level::page_table, 0x8000001000) == Place{24, 1});
+    CHECK(place(paging_level::page_directory, 0x40E07FFF) == Place{5, 7});
+    CHECK(place(paging_level::page_directory, 0x80E00000) == Place{6, 7});
+    CHECK(place(paging_level::page_directory, 0x8000000000) == Place{7, 0});
+    CHECK(place(paging_level::page_directory, last_stack_page) == Place{8, 131});
+    CHECK(place(paging_level::pointer_table, 0x40E00000) == Place{1, 1});
+    CHECK(place(paging_level::pointer_table, 0x80E01000) == Place{1, 2});
+    CHECK(place(paging_level::pointer_table, 0x8000001000) == Place{4, 0});
     CHECK(place(paging_level::pointer_table, last_stack_page) == Place{2, 511});
+    CHECK(place(paging_level::root_table, 0x80E00000) == Place{0, 0});
+    CHECK(place(paging_level::root_table, 0x8000001000) == Place{0, 1});
+    CHECK(place(paging_level::root_table, last_stack_page) == Place{0, 511});
+}
+
+TEST_CASE_FIXTURE(Fixture, "4-level paging: what leads to a page table and to a page directory") {
+    CHECK(space.table_entry(paging_level::page_directory, 0x80E07000) == 0x217007);
+    CHECK(space.table_entry(paging_level::pointer_table, 0x40E00000) == 0x205007);
+    CHECK(space.table_entry(paging_level::pointer_table, 0x80E07000) == 0x206007);
 }
