@@ -49,26 +49,26 @@ class NewMapping:
     """Map a page, or a slot with one large or huge page, where nothing is mapped yet.
 
     Attributes:
-        huge: where there are huge pages; elsewhere the page is large.
+        size: a right that says that the page is large or huge, or nothing. Where there are no huge
+            pages, it is large in place of huge.
     """
 
     page: int
     frame: int
     rights: Rights
     invalidate: bool
-    large: bool
-    huge: bool = False
+    size: Rights
 
     def operations(self, space: ProbeSpace) -> Iterator[Operation]:
         """The mapping; before a large one with 32-bit paging, CR4.PSE."""
         rights = space.rights(self.rights)
-        if self.huge and space.has_huge_pages:
+        if self.size is Rights.HUGE_PAGE and space.has_huge_pages:
             address = space.slot(self.page // ARENA_PAGES, huge=True)
             space.huge.append(address)
             space.latest = address
             yield Map(address, 0, rights | Rights.HUGE_PAGE, self.invalidate)
             return
-        if not self.large:
+        if not self.size:
             address = space.unmapped(self.page)
             space.pages.append(address)
             space.latest = address
@@ -177,17 +177,10 @@ _BIT: Final = st.one_of(st.integers(0, 10), st.integers(-7, -1))
 BITS: Final[SearchStrategy[tuple[int, ...]]] = st.one_of(st.tuples(_BIT), st.tuples(_BIT, _BIT))
 
 _PAGE: Final = st.one_of(st.integers(0, 3), st.integers(0, 2 * ARENA_PAGES - 1))
-_SIZES: Final = st.sampled_from(((False, False),) * 4 + ((True, False), (True, True)))
+_SIZES: Final = st.sampled_from((*(Rights(0),) * 4, Rights.LARGE_PAGE, Rights.HUGE_PAGE))
 
 new_mappings: Final[SearchStrategy[NewMapping]] = st.builds(
-    lambda page, frame, rights, invalidate, sizes: NewMapping(
-        page, frame, rights, invalidate, *sizes
-    ),
-    _PAGE,
-    st.integers(0, ARENA_PAGES - 1),
-    RIGHTS,
-    INVALIDATE,
-    _SIZES,
+    NewMapping, _PAGE, st.integers(0, ARENA_PAGES - 1), RIGHTS, INVALIDATE, _SIZES
 )
 _writes: SearchStrategy[Seed] = st.builds(
     WriteBits, WHICH, LEVELS, BITS, st.sampled_from((False, True)), INVALIDATE
