@@ -136,7 +136,7 @@ def test_accesses_nowhere(image: Image, ring: int, through: str, vector: str, ad
         base = "" if through == "plain" else f"{through}_"
         at = image.symbols[f"fault_at_{ring_part}{base}{access}_{size}"]
         if ring:
-            at += PROTOCOL.area["user"] - image.symbols["user_code_start"]
+            at += USER - image.symbols["user_code_start"]
         assert fault.fields["vector"] == PROTOCOL.code("exception", vector)
         assert (fault.fields["error_code"], fault.fields["cr2"]) == (0, 0)
         assert (fault.fields["eip"], fault.fields["cpl"]) == (at, ring)
@@ -160,7 +160,7 @@ def test_what_comes_first_of_a_call_to_nowhere_whose_push_faults_is_open(image: 
     assert fault.fields["vector"] == PROTOCOL.code("exception", "general_protection")
     pushed = Event(
         "fault",
-        fault.fields | {"vector": 14, "error_code": 15, "cr2": PROTOCOL.area["user"] + 0x1FF8},
+        fault.fields | {"vector": 14, "error_code": 15, "cr2": USER + 0x1FF8},
     )
     witness = [pushed if event == fault else event for event in first.events]
     assert pushed in ask(image, *operations, witness=witness).events
@@ -173,7 +173,7 @@ def test_what_comes_first_of_a_call_to_nowhere_whose_push_faults_is_open(image: 
         ("return_user_nowhere", "raise_return_user_nowhere", 0, None, 13),
         ("return_nested_task", "raise_return_nested_task", 0, None, 13),
         ("push_nowhere", "user_push", 3, NOWHERE, 12),
-        ("return_inward", "user_return_inward", 3, PROTOCOL.area["user"] + 8192 - 40, 13),
+        ("return_inward", "user_return_inward", 3, USER + 8192 - 40, 13),
     ],
 )
 def test_returns_of_64_bit_mode(
@@ -182,7 +182,7 @@ def test_returns_of_64_bit_mode(
     (fault,) = events_of(ask(image, Raise(cause)), "fault")
     at = image.symbols[f"fault_at_{symbol}"]
     if cpl:
-        at += PROTOCOL.area["user"] - image.symbols["user_code_start"]
+        at += USER - image.symbols["user_code_start"]
     assert (fault.fields["vector"], fault.fields["eip"], fault.fields["cpl"]) == (vector, at, cpl)
     assert fault.fields["esp"] == (image.symbols["probe_stack_end"] - 40 if esp is None else esp)
     assert fault.fields["error_code"] == (8 if cause == "return_inward" else 0)
