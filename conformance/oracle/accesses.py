@@ -17,6 +17,7 @@ from conformance.oracle.expectation import Rule
 from conformance.oracle.setting import PAGE
 from conformance.oracle.translation import Access, Translation, Upper, Walk, error_code, right, walk
 from conformance.oracle.worlds import Performance, World
+from conformance.protocol import PROTOCOL
 
 __all__ = ["Fault", "Part", "Reached", "reach"]
 
@@ -32,13 +33,13 @@ class Fault:
         vector: the protocol's name of the exception.
         rule: what decides it.
         error_code: 0 where there is none.
-        cr2: of a page fault, or a double fault that one led to; otherwise what it was: 0.
+        cr2: of a page fault, or a double fault that one led to; otherwise what it was.
     """
 
     vector: str
     rule: Rule
     error_code: int = 0
-    cr2: int = 0
+    cr2: int = PROTOCOL.constants["untouched_cr2"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ namespace core {
 struct FaultRecord {
     protocol::exception vector;
     std::uint32_t error_code; // 0 for vectors that have none
-    LinearAddress cr2;        // 0 before the attempt
+    LinearAddress cr2;        // untouched_cr2 when the attempt began
     LinearAddress eip;
     LinearAddress esp; // when the exception was raised
     std::uint8_t cpl;

@@ -109,7 +109,7 @@ class TestRaise:
             "operation": 0,
             "vector": vector,
             "error_code": error_code,
-            "cr2": 0,
+            "cr2": 0x5A5A5A5A,
             "eip": eip,
             "esp": 0x80002000 if user else END,
             "cpl": 3 if user else 0,
@@ -141,7 +141,7 @@ class TestRaise:
         place = 0x80000000 - layout.symbols["user_code_start"]
         at = layout.symbols["fault_at_user_return_inward"] + place
         assert lines(perform(Raise("return_inward"))) == [
-            f"fault operation=0 vector=general_protection error_code=8 cr2=0 eip={at:#x}"
+            f"fault operation=0 vector=general_protection error_code=8 cr2=0x5a5a5a5a eip={at:#x}"
             " esp=0x80001fec cpl=3 stack=user stack_number=0",
             "attempted operation=0 outcome=faulted value=0",
         ]
@@ -175,8 +175,8 @@ class TestRaise:
             Raise("double_fault"),
         )
         assert "cr2=0x40000005 " in lines(expectation, 0)[0]
-        assert "cr2=0 " in lines(expectation, 1)[0]
-        assert "cr2=0 " in lines(expectation, 2)[0]
+        assert "cr2=0x5a5a5a5a " in lines(expectation, 1)[0]
+        assert "cr2=0x5a5a5a5a " in lines(expectation, 2)[0]
 
 
 class TestInterrupt:
@@ -189,7 +189,7 @@ class TestInterrupt:
             "operation": 0,
             "vector": vector,
             "error_code": 0,
-            "cr2": 0,
+            "cr2": 0x5A5A5A5A,
             "eip": layout.symbols[f"fault_at_interrupt_{vector}"],
             "esp": END,
             "cpl": 0,
@@ -229,7 +229,7 @@ class TestSegment:
             assert lines(expectation) == ["attempted operation=0 outcome=done value=0"]
             assert rule_of(expectation, 0) == {"access permitted"}
         else:
-            assert "vector=general_protection error_code=0 cr2=0 " in lines(expectation)[0]
+            assert "vector=general_protection error_code=0 cr2=0x5a5a5a5a " in lines(expectation)[0]
             assert f"esp={END:#x} cpl=0 stack=probe" in lines(expectation)[0]
             assert rule_of(expectation, 0) == {"segment limit"}
 

@@ -410,7 +410,7 @@ def test_the_exception_of_an_absent_stack_segment(follow: Follow, lines: Lines) 
     operations = (Raise("return_absent_stack"),)
 
     def showing(vector: int) -> Expectation:
-        fault = {"vector": vector, "error_code": 0x58, "cr2": 0, "cpl": 0}
+        fault = {"vector": vector, "error_code": 0x58, "cr2": 0x5A5A5A5A, "cpl": 0}
         (canonical,) = [event for event in follow(operations, {}).events if event.kind == "fault"]
         attempted = Event("attempted", {"outcome": 1, "value": 0})
         shown = Event("fault", {**canonical.fields, **fault})

@@ -138,7 +138,7 @@ def test_accesses_nowhere(image: Image, ring: int, through: str, vector: str, ad
         if ring:
             at += USER - image.symbols["user_code_start"]
         assert fault.fields["vector"] == PROTOCOL.code("exception", vector)
-        assert (fault.fields["error_code"], fault.fields["cr2"]) == (0, 0)
+        assert (fault.fields["error_code"], fault.fields["cr2"]) == (0, 0x5A5A5A5A)
         assert (fault.fields["eip"], fault.fields["cpl"]) == (at, ring)
 
 

@@ -288,7 +288,7 @@ class TestControl:
     ) -> None:
         expectation = perform(WriteEntry(SLOT, "pointer_table", 0, 1 << bit), Reload())
         assert lines(expectation, 1) == [
-            "fault operation=1 vector=general_protection error_code=0 cr2=0 eip=0xc01012c0"
+            "fault operation=1 vector=general_protection error_code=0 cr2=0x5a5a5a5a eip=0xc01012c0"
             " esp=0xc0117000 cpl=0 stack=probe stack_number=0",
             "attempted operation=1 outcome=faulted value=0",
         ]

@@ -327,7 +327,7 @@ class TestContent:
             Probe(SLOT + 65, "execute", 1),
         )
         assert (
-            "vector=general_protection error_code=0 cr2=0 eip=0x40000040"
+            "vector=general_protection error_code=0 cr2=0x5a5a5a5a eip=0x40000040"
             in (lines(expectation, 6)[0])
         )
         assert rule_of(expectation, 6) == {"instruction length"}

@@ -39,7 +39,7 @@ AttemptEnd attempt(const AttemptStart& start) {
     has_faulted = false;
     in_attempt = true;
     // So that a processor is seen that writes it for anything but a page fault.
-    write_cr2(0);
+    write_cr2(protocol::untouched_cr2);
     const std::uintptr_t eax = begin_attempt(start);
     in_attempt = false;
     return {has_faulted, eax};
