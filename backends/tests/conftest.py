@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from backends.backend import Backend, InstanceConfig, create_backend
 from conformance.case.image import Image, default_image
 
 # What tests share and pytest does not find by itself.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+# A slow machine is not a failure.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 pytest.register_assert_rewrite("backends.contract", "backends.contract_record")
 

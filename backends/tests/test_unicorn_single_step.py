@@ -285,7 +285,7 @@ def expected_traps(names: list[str]) -> list[int]:
     return traps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=14))
 def test_any_sequence(names: list[str]) -> None:
     machine = new_machine()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import conformance
 from backends.backend import BUILT_IN, Backend, InstanceConfig, create_backend
@@ -24,6 +25,11 @@ from conformance.protocol import PROTOCOL
 TESTS = Path(__file__).parent
 # For broken_backend.py, here and in the processes that are started.
 sys.path.insert(0, str(TESTS))
+
+
+# A slow machine is not a failure.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,7 @@ def test_a_kernel_without_symbols(image: Image) -> None:
         replace(image, kernel=bytes(kernel)).physical("kernel_image_start")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_whatever_is_wrong_in_an_elf_file_is_an_error_of_the_image(
     data: st.DataObject, image: Image

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategy_values import drawn, reach
 
@@ -46,7 +46,7 @@ from conformance.protocol import PROTOCOL
 
 IMAGE = ImageId("i686", "0" * 64)
 
-quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=50)
 
 
 @quick

@@ -141,7 +141,7 @@ def test_a_body_that_there_is_not_stays_one_that_there_is_not() -> None:
 
 
 @given(st.sampled_from(SCHEDULES), st.integers(1, 300), st.integers(1, 300), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_schedule_becomes_as_simple_as_the_cause_allows(
     schedule: str, some: int, other: int, priorities: bool
 ) -> None:
@@ -196,7 +196,7 @@ def test_a_machine_becomes_as_simple_as_the_cause_allows() -> None:
 
 
 @given(st.integers(0, 1024), st.integers(0, 1024))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_stacks_become_as_few_as_the_cause_allows(some: int, other: int) -> None:
     needed, stacks = sorted((some, other))
     small = reduced(lambda smaller: smaller.program.stacks >= needed, stacks=stacks)
@@ -268,7 +268,7 @@ def test_each_image_has_its_own_probe_area() -> None:
 
 
 @given(_operations)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_simplifying_comes_to_an_end(operation: Operation) -> None:
     steps = 0
     while simpler := list(simpler_operations(operation, "i686")):
@@ -296,7 +296,7 @@ PROGRAMS = st.lists(
 
 
 @given(PROGRAMS, st.integers(0, 10), st.integers(0, 10))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_references_still_mean_the_same_operation(program: Program, one: int, other: int) -> None:
     start, end = sorted((one, other))
     tagged = list(enumerate(program.operations))
@@ -325,7 +325,7 @@ def test_references_still_mean_the_same_operation(program: Program, one: int, ot
 
 
 @given(PROGRAMS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_each_single_operation_can_be_reached(program: Program) -> None:
     for wanted in (Allocate(), Count()):
         if wanted in program.operations:

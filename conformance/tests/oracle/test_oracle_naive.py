@@ -208,7 +208,7 @@ operations = st.one_of(
 programs = st.lists(operations, max_size=12)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(maps, programs)
 def test_the_oracle_agrees_with_the_naive_rules(
     make_case: Callable[..., Case],

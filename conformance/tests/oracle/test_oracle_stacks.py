@@ -171,7 +171,7 @@ overflows = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(overflow=overflows, stack=st.integers(0, 3), paging=st.sampled_from(["legacy", "pae"]))
 def test_overflows_word_by_word(
     perform: Perform,

@@ -28,7 +28,6 @@ NO_STACK = PROTOCOL.constants["no_stack"]
 
 many = settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -129,7 +129,7 @@ entry_flags = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     data=st.data(),
     pae=st.booleans(),

@@ -326,7 +326,7 @@ class Memory:
         """The flags are not compared."""
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     data=st.data(),
     bits=st.tuples(*[st.booleans()] * 4),
