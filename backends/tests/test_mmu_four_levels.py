@@ -133,8 +133,10 @@ def situations(draw: st.DrawFn) -> tuple[Circumstances, tuple[int, ...], int]:
             entry &= ~LARGE
         kind = kind_of(level, entry, facts)
         if kind in ("pml4e", "pdpte-pd", "4-pde"):
-            # The next table of ours, or where there is no memory.
-            table = TABLES[level + 2] if draw(st.integers(0, 9)) else 1 << 31
+            # The next table of ours, or where there is no memory: an entry of all ones ends the
+            # walk, but for the widest physical addresses, with which none of its bits is reserved.
+            ours = profile.maxphyaddr == 52 or draw(st.integers(0, 9))
+            table = TABLES[level + 2] if ours else 1 << 31
             entry = entry & 0xFFF | entry >> 52 << 52 | table
         reserved = sorted(reserved_bits(kind, facts, profile))
         for number in set(reserved) - {7}:
