@@ -18,7 +18,7 @@ using protocol::rejection;
 using tests::Records;
 using tests::records_of;
 
-constexpr std::uint64_t base = 0x40000000;
+constexpr std::uint64_t base = 0x40E00000;
 constexpr std::uint64_t first_nowhere = 0x0000800000000000; // not canonical, and up to the last
 constexpr std::uint64_t last_nowhere = 0xFFFF7FFFFFFFFFFF;
 
@@ -92,7 +92,7 @@ TEST_CASE_FIXTURE(Fixture, "eight bytes are read and written") {
     CHECK(run(probe(base + 0x10, access_kind::read, 8)) ==
           records_of(event::attempted{
               .operation = 0, .outcome = protocol::attempt::done, .value = 0xC3C3C3C3'2E2E2E2E}));
-    CHECK(machine.processor.calls == std::vector<std::string>{"access 40000010 0 8 0 0 0"});
+    CHECK(machine.processor.calls == std::vector<std::string>{"access 40e00010 0 8 0 0 0"});
     CHECK(reason_of(probe(base + 0x8000 - 7, access_kind::read, 8)) == rejection::bad_address);
 }
 
