@@ -31,6 +31,11 @@ _RUNS_WILD = {"stacks-reached-through-the-window"}
 """Where nothing ends an overflow, a kernel overwrites itself; what comes then, each engine does in
 its own way. These are hunted with overflows that come to an end by themselves."""
 
+_UP_TO_THE_ENGINE = {"guard-page-not-invalidated"}
+"""Here the kernel leaves a translation behind of which the oracle knows nothing. Whether it is
+still there when it would be used is each engine's own affair: one that has dropped it looks right,
+and the others to blame."""
+
 _ENDLESS = ("push", "call", "recursion")
 
 pytestmark = pytest.mark.mutants
@@ -54,7 +59,7 @@ def test_mutant_is_caught(
         # Rare in what is generated; the suites' authors have thought of it.
         search.run(directed_cases, image)
     # A large page takes one more with 32-bit paging: CR4.PSE comes first.
-    search.assert_caught(KERNEL, operations=5)
+    search.assert_caught(KERNEL, operations=5, every=patch.stem not in _UP_TO_THE_ENGINE)
 
 
 @pytest.mark.parametrize("patch", LONG_PATCHES, ids=[patch.stem for patch in LONG_PATCHES])
